@@ -1,0 +1,189 @@
+"""The book of one run: a staged copy of `book/` and the executed notebooks, built to HTML.
+
+Facts on the front page (claims, run, chapters) are generated here from `paper` and `run.json`.
+Left out on purpose: executing anything. Pages need no network: MathJax and the Colab badge are
+local files, and an unchanged staged copy is not built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from . import paper
+from .errors import InputError
+from .runs import Run, project_root, read_json
+
+COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+
+
+def chapters(toc: Any, have: set[str]) -> Any:
+    """A table of contents without the files that are not in `have`.
+
+    >>> chapters({"root": "a", "chapters": [{"file": "b"}, {"file": "c"}]}, {"a", "c"})
+    {'root': 'a', 'chapters': [{'file': 'c'}]}
+    """
+    if isinstance(toc, dict):
+        return {key: chapters(value, have) for key, value in toc.items()}
+    if isinstance(toc, list):
+        kept = [e for e in toc if "file" not in e or e["file"] in have]
+        return [chapters(entry, have) for entry in kept]
+    return toc
+
+
+def page(source: Path) -> nbformat.NotebookNode:
+    """An executed notebook as the book shows it: no stderr, badge from a local file."""
+    notebook = nbformat.read(source, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace(COLAB_BADGE, "../book/_static/colab.svg")
+        elif cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    return notebook
+
+
+def claims_table() -> str:
+    """The paper's headline claims as a Markdown table, from `paper.CLAIMS`."""
+    lines = ["| the paper claims that | printed | where |", "|---|---|---|"]
+    for claim in paper.CLAIMS.values():
+        value = "" if claim.value is None else f"{claim.value:,.4g} {claim.unit}".strip()
+        lines.append(f"| {claim.text} | {value} | {claim.place} |")
+    return "\n".join(lines) + "\n"
+
+
+def run_table(facts: dict[str, Any], steps: dict[str, Any]) -> str:
+    """What this run is, as a Markdown table, from `run.json` and `steps.json`."""
+    device = facts.get("device", {})
+    machine = f"{device.get('cpu', 'unknown processor')}, {device.get('cores', '?')} cores"
+    if "memory_gib" in device:
+        machine += f", {device['memory_gib']} GiB of memory"
+    if "gpu" in device:
+        machine += f", {device['gpu']}"
+    seeds = sorted({str(seed) for seed in facts.get("seeds", {}).values()})
+    minutes, seconds = divmod(round(sum(step["seconds"] for step in steps.values())), 60)
+    rows = {
+        "profile": f"`{facts.get('profile', '?')}`: {facts.get('description', '')}",
+        "date": facts.get("date", "unknown"),
+        "commit": f"`{facts.get('commit') or 'none (not run from a repository)'}`",
+        "device": machine,
+        "seeds": ", ".join(seeds) or "none",
+        "time": f"{minutes} min {seconds} s for {len(steps)} notebooks",
+        "versions": ", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items()),
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())]) + "\n"
+
+
+def chapter_list(pages: dict[str, nbformat.NotebookNode]) -> str:
+    """Links to the chapters with the question that each opens with."""
+    lines = []
+    for name, notebook in pages.items():
+        first = next(c.source for c in notebook.cells if c.cell_type == "markdown")
+        title, *rest = [p.strip() for p in first.split("\n\n") if p.strip()]
+        question = next((p for p in rest if not p.startswith(("[!", "```", "#"))), "")
+        text = " ".join(question.split())
+        lines.append(f"- [{title.lstrip('# ')}](../notebooks/{name}.ipynb). {text}")
+    return "\n".join(lines) + "\n"
+
+
+def contents(run: Run, root: Path) -> dict[str, bytes]:
+    """Every file of the staged copy: relative path -> bytes."""
+    for needed in ("_config.yml", "_toc.yml", "book"):
+        if not (root / needed).exists():
+            raise InputError(f"no {needed} here: the book is built inside a clone of the repository")
+    executed = sorted((run.path / "notebooks").glob("*.ipynb"))
+    if not executed:
+        raise InputError(
+            f"{run.path} holds no executed notebooks: "
+            f"make book PROFILE={run.path.resolve().name} makes them"
+        )
+    pages = {path.stem: page(path) for path in executed}
+    steps = read_json(run.path / "steps.json")
+    unfinished = sorted(set(pages) - set(steps))
+    if unfinished:
+        raise InputError(
+            f"{run.path}: {unfinished[0]} did not finish: "
+            f"make book PROFILE={run.path.resolve().name} continues"
+        )
+
+    staged = {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted((root / "book").rglob("*"))
+        if path.is_file() and "_build" not in path.parts
+    }
+    staged |= {
+        f"notebooks/{name}.ipynb": (nbformat.writes(node) + "\n").encode()
+        for name, node in pages.items()
+    }
+    have = {str(Path(name).with_suffix("")) for name in staged}
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    generated = {
+        "_toc.yml": yaml.safe_dump(chapters(toc, have), sort_keys=False),
+        "_config.yml": (root / "_config.yml").read_text(encoding="utf-8"),
+        "book/_generated/claims.md": claims_table(),
+        "book/_generated/run.md": run_table(run.facts, steps),
+        "book/_generated/chapters.md": chapter_list(pages),
+    }
+    return staged | {name: text.encode() for name, text in generated.items()}
+
+
+def build(run: Run) -> Path:
+    """Build the book of `run` (a warning is an error) and print where to open it."""
+    if importlib.util.find_spec("jupyter_book") is None:
+        raise InputError("jupyter-book is not installed: pip install 'prism-utils[book]'")
+    staged = contents(run, project_root())
+    digest = hashlib.sha256()
+    for name, data in sorted(staged.items()):
+        digest.update(f"{name}\0{len(data)}\0".encode() + data)
+    folder = run.path / "book"
+    index = folder / "_build" / "html" / "index.html"
+    stamp = folder / "built.txt"
+    if index.is_file() and stamp.is_file() and stamp.read_text() == digest.hexdigest():
+        print("book … unchanged")
+    else:
+        print("book … ", end="", flush=True)
+        start = time.perf_counter()
+        stamp.unlink(missing_ok=True)
+        stage(staged, folder / "source")
+        render(folder)
+        stamp.write_text(digest.hexdigest())
+        print(f"built in {time.perf_counter() - start:.0f} s")
+    print(f"open {index}  ({index.resolve().as_uri()})")
+    return index
+
+
+def stage(staged: dict[str, bytes], source: Path) -> None:
+    """Make `source` hold exactly the staged files; unchanged ones keep their time of change."""
+    for path in [p for p in source.rglob("*") if p.is_file()]:
+        if path.relative_to(source).as_posix() not in staged:
+            path.unlink()
+    for name, data in staged.items():
+        path = source / name
+        if not path.is_file() or path.read_bytes() != data:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+
+def render(folder: Path) -> None:
+    """Run jupyter-book over `folder/source`; its whole output is kept in `folder/build.log`."""
+    program = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "build", "source", "-W", "-n", "--path-output", "."]
+    done = subprocess.run(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    log = folder / "build.log"
+    log.write_text(done.stdout, encoding="utf-8")
+    if done.returncode:
+        # A failed build leaves pages that the next one would take for good ones.
+        shutil.rmtree(folder / "_build", ignore_errors=True)
+        told = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
+        print("failed", *told[:20], sep="\n")
+        raise InputError(f"the book did not build: {len(told)} warnings, all in {log}")

@@ -1,0 +1,214 @@
+"""Fine-tuning a student on a teacher's explanations, thin over the Hugging Face trainer.
+
+Validation loss, early stopping, checkpoints and resume, bf16 where the device has it and several
+processes under `accelerate launch` are the trainer's. Here are only the data, the fingerprint that
+decides what may be resumed, and what is saved beside the weights. Paper, section 4.3, equation 6.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from transformers import (
+    DataCollatorForSeq2Seq,
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from .errors import InputError
+from .students.inputs import StudentSettings, UserTable, encode_inputs
+from .students.prism import PrismForConditionalGeneration
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How to train; the paper states AdamW and joint training, all else is our choice.
+
+    steps: optimiser steps at most. eval_every: steps between validations (and checkpoints).
+    patience: validations without improvement before stopping; 0 never stops early. warmup: share
+    of steps. batch_size: samples a device and step. seed: of data order and dropout.
+    """
+
+    steps: int = 2000
+    learning_rate: float = 1e-3
+    batch_size: int = 32
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.0
+    eval_every: int = 200
+    patience: int = 3
+    seed: int = 0
+
+
+def encode(
+    frame: pd.DataFrame,
+    tokenizer: Any,
+    users: UserTable,
+    model: PrismForConditionalGeneration,
+    settings: StudentSettings,
+) -> Dataset:
+    """Frame with prompt, text, user_id (one row a sample) -> input_ids, labels, user_ids."""
+    for column in ("prompt", "text", "user_id"):
+        if column not in frame.columns:
+            raise InputError(f"training data: column {column!r} is missing")
+    inputs = encode_inputs(tokenizer, frame["prompt"].tolist(), model.config, settings)
+    labels = tokenizer(
+        text_target=frame["text"].tolist(), truncation=True, max_length=settings.max_new_tokens
+    )["input_ids"]
+    return Dataset.from_dict(
+        {
+            "input_ids": inputs,
+            "labels": labels,
+            "user_ids": users.rows(frame["user_id"].tolist()),
+        }
+    )
+
+
+def finetune(
+    model: PrismForConditionalGeneration,
+    tokenizer: Any,
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    users: UserTable,
+    out_dir: Path | str,
+    *,
+    settings: StudentSettings,
+    recipe: Recipe,
+    items: pd.DataFrame | None = None,
+    card: dict[str, Any] | None = None,
+    progress: bool = True,
+    callbacks: list[TrainerCallback] | None = None,
+) -> pd.DataFrame:
+    """Train `model` by cross-entropy on `train`, keep the weights of the lowest validation loss.
+
+    train, valid: frames with prompt, text and user_id, one row a sample. out_dir receives weights,
+    tokenizer, users, settings, items (if given: the catalogue that ids are looked up in), a model
+    card with `card`'s facts, and `learning_curve.parquet`. Called again after an interruption with
+    the same data and recipe it continues at the last checkpoint. Returns the learning curve:
+    step, train_loss (mean since the row before; NaN at step 0), valid_loss (nats a token).
+    """
+    if model.config.num_users != len(users) and model.config.placement != "none":
+        raise InputError(
+            f"the model has {model.config.num_users} users, the user table {len(users)}: "
+            f"build the model with num_users={len(users)}"
+        )
+    if not len(train) or not len(valid):
+        raise InputError(f"{len(train)} training and {len(valid)} validation samples: need both")
+    out_dir = Path(out_dir)
+    train_data = encode(train, tokenizer, users, model, settings)
+    valid_data = encode(valid, tokenizer, users, model, settings)
+
+    # What may be resumed: the same data, recipe and architecture, nothing else.
+    digest = hashlib.sha256()
+    for part in (
+        json.dumps(dataclasses.asdict(recipe), sort_keys=True),
+        model.config.to_json_string(),
+        str(train_data._fingerprint) + str(valid_data._fingerprint),
+    ):
+        digest.update(part.encode())
+    checkpoints = out_dir / f"checkpoints-{digest.hexdigest()[:12]}"
+
+    set_seed(recipe.seed)
+    on_gpu = torch.cuda.is_available()
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=recipe.steps,
+        learning_rate=recipe.learning_rate,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=4 * recipe.batch_size,
+        warmup_steps=round(recipe.warmup * recipe.steps),
+        weight_decay=recipe.weight_decay,
+        label_smoothing_factor=recipe.label_smoothing,
+        lr_scheduler_type="cosine",
+        eval_strategy="steps",
+        eval_steps=recipe.eval_every,
+        save_strategy="steps",
+        save_steps=recipe.eval_every,
+        save_total_limit=2,
+        logging_steps=recipe.eval_every,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        prediction_loss_only=True,
+        bf16=on_gpu and torch.cuda.is_bf16_supported(),
+        dataloader_pin_memory=on_gpu,
+        disable_tqdm=not progress,
+        report_to="none",
+        seed=recipe.seed,
+    )
+    hooks: list[TrainerCallback] = list(callbacks or [])
+    if recipe.patience:
+        hooks.append(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=train_data,
+        eval_dataset=valid_data,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        callbacks=hooks,
+    )
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+
+    curve = _learning_curve(trainer.state.log_history)
+    if trainer.is_world_process_zero():
+        model.save_pretrained(out_dir)
+        tokenizer.save_pretrained(out_dir)
+        users.save(out_dir)
+        settings.save(out_dir)
+        if items is not None:
+            items.to_parquet(out_dir / "items.parquet", index=False)
+        curve.to_parquet(out_dir / "learning_curve.parquet", index=False)
+        facts = {
+            "training samples": len(train),
+            "validation samples": len(valid),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "users": len(users),
+            "best validation loss, nats a token": round(float(curve["valid_loss"].min()), 4),
+            **dataclasses.asdict(settings),
+            **dataclasses.asdict(recipe),
+            **(card or {}),
+        }
+        (out_dir / "README.md").write_text(_model_card(facts), encoding="utf-8")
+        shutil.rmtree(checkpoints)
+    return curve
+
+
+def _learning_curve(log: list[dict[str, float]]) -> pd.DataFrame:
+    rows: dict[int, dict[str, float]] = {}
+    for entry in log:
+        row = rows.setdefault(int(entry["step"]), {})
+        if "loss" in entry:
+            row["train_loss"] = entry["loss"]
+        if "eval_loss" in entry:
+            row["valid_loss"] = entry["eval_loss"]
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame = frame.reindex(columns=["train_loss", "valid_loss"]).dropna(subset=["valid_loss"])
+    return frame.rename_axis("step").reset_index().sort_values("step", ignore_index=True)
+
+
+def _model_card(facts: dict[str, Any]) -> str:
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    return (
+        "---\nlibrary_name: transformers\nlicense: apache-2.0\ntags: [explainable-recommendation]\n"
+        "---\n\n# Prism student\n\nExplains a recommendation from a user's history; BART with a "
+        "vector of the user added to its encoder's input embeddings (arXiv 2511.16543). It was "
+        "trained on a teacher's explanations and repeats their limits: check what it says about "
+        "items before people read it.\n\n"
+        "```python\nfrom prism_utils.decoding import Explainer\n\n"
+        'explainer = Explainer.load("path/to/this/folder")\n'
+        'print(explainer.explain(history=["…"], item="…", user_id="…").text)\n```\n\n'
+        f"| fact | value |\n|---|---|\n{rows}\n"
+    )

@@ -1,0 +1,126 @@
+"""Prompts: the paper's faithfulness-constrained template, rendered under a token budget.
+
+`faithful` is section 4.2's template with the domain's noun in the place of "movie"; `compact` is a
+short form for students trained from scratch. Left out on purpose: tokenizers (a caller passes a
+counting function) and chat formats, which belong to whoever runs the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from .errors import InputError, nearest
+from .tables import attribute_columns, check
+from .wording import verbs
+
+TEMPLATES: dict[str, str] = {
+    "faithful": (
+        "Generate a short, personalized, and persuasive explanation for the following "
+        "recommendation.\n"
+        "Context:\n"
+        "- User's {noun} {activity} history: {history}\n"
+        "- Recommended {noun}: {item}\n"
+        "Task: Explain WHY this is a good recommendation based on the user's history.\n"
+        "- Be specific: Link features of the recommended {noun} (e.g., {features}) to patterns "
+        "in the history.\n"
+        "- Be natural: Sound like a genuine recommendation from a friend.\n"
+        "- Be concise: Ideally one or two sentences.\n"
+        "- Start the explanation directly.\n"
+        "Explanation:"
+    ),
+    "compact": "history: {history} ; explain: {item}",
+}
+_SEPARATORS = {"faithful": ", ", "compact": " | "}
+
+
+def render_prompts(
+    samples: pd.DataFrame,
+    items: pd.DataFrame,
+    *,
+    template: str = "faithful",
+    noun: str = "film",
+    max_history: int = 50,
+    count_tokens: Callable[[list[str]], list[int]] | None = None,
+    max_tokens: int | None = None,
+) -> pd.DataFrame:
+    """One prompt for each sample (section 4.2): columns sample_id, prompt, shown, dropped.
+
+    The last `max_history` items of a history are shown, oldest first. An id that `items` does not
+    hold is used as text, so titles may stand in the place of ids. A sample with an `input_text`
+    shows this text in place of its history. With `count_tokens` (texts -> their lengths) and
+    `max_tokens` the oldest titles go, one by one, until the prompt fits: `shown` counts the titles
+    (of an `input_text`: the words) that stayed and `dropped` those that the budget removed.
+
+    Raises InputError for an unknown template, a sample without its columns, and a prompt that is
+    over the budget even without any history.
+
+    >>> items = pd.DataFrame({"item_id": ["1", "2"], "title": ["Jaws", "Alien"]})
+    >>> samples = pd.DataFrame({"sample_id": ["s"], "user_id": ["u"], "history": [["1", "Heat"]],
+    ...                         "item_id": ["2"], "split": ["test"]})
+    >>> render_prompts(samples, items, template="compact").prompt[0]
+    'history: Jaws | Heat ; explain: Alien'
+    """
+    if template not in TEMPLATES:
+        raise InputError(f"template {template!r} is unknown: {nearest(template, TEMPLATES)}")
+    if max_history < 0:
+        raise InputError(f"max_history must be 0 or more, found {max_history}")
+    if (count_tokens is None) != (max_tokens is None):
+        raise InputError("max_tokens and count_tokens go together: give both or neither")
+    check(samples, "samples")
+    check(items, "items")
+    titles = dict(zip(items["item_id"], items["title"], strict=True))
+    kinds = [] if noun in ("film", "movie") else attribute_columns(items)
+    features = ", ".join(kinds) or "genre, director, actors, theme"
+    frame = TEMPLATES[template].replace("{features}", features)
+    frame = frame.replace("{noun}", noun).replace("{activity}", verbs(noun)[3])
+    head, rest = frame.split("{history}")
+    middle, tail = rest.split("{item}")
+
+    goals = [titles.get(i, i) for i in samples["item_id"]]
+    units: list[list[str]] = []
+    joins: list[str] = []
+    texts = samples["input_text"] if "input_text" in samples.columns else [None] * len(samples)
+    for history, text in zip(samples["history"], texts, strict=True):
+        if isinstance(text, str):
+            units.append(text.split())
+            joins.append(" ")
+        else:
+            shown = history[max(len(history) - max_history, 0) :]
+            units.append([titles.get(i, i) for i in shown])
+            joins.append(_SEPARATORS[template])
+
+    def prompt(row: int, keep: int) -> str:
+        past = joins[row].join(units[row][len(units[row]) - keep :])
+        return f"{head}{past}{middle}{goals[row]}{tail}"
+
+    kept = [len(unit) for unit in units]
+    prompts = [prompt(row, keep) for row, keep in enumerate(kept)]
+    if count_tokens is not None and max_tokens is not None and prompts:
+        lengths = count_tokens(prompts)
+        over = [row for row, length in enumerate(lengths) if length > max_tokens]
+        low = dict.fromkeys(over, 0)  # most units known to fit, by bisection, all rows at a time
+        high = {row: kept[row] for row in over}  # fewest known not to fit
+        if over:
+            for row, length in zip(over, count_tokens([prompt(r, 0) for r in over]), strict=True):
+                if length > max_tokens:
+                    raise InputError(
+                        f"max_tokens={max_tokens} is too small: the prompt of sample "
+                        f"{samples['sample_id'].iloc[row]!r} takes {length} tokens without history"
+                    )
+        while open_rows := [row for row in over if high[row] - low[row] > 1]:
+            half = {row: (low[row] + high[row]) // 2 for row in open_rows}
+            counts = count_tokens([prompt(row, half[row]) for row in open_rows])
+            for row, length in zip(open_rows, counts, strict=True):
+                (low if length <= max_tokens else high)[row] = half[row]
+        for row in over:
+            prompts[row], kept[row] = prompt(row, low[row]), low[row]
+    return pd.DataFrame(
+        {
+            "sample_id": samples["sample_id"].to_numpy(),
+            "prompt": prompts,
+            "shown": kept,
+            "dropped": [len(unit) - keep for unit, keep in zip(units, kept, strict=True)],
+        }
+    )

@@ -1,0 +1,1 @@
+"""Students: compact models that learn to explain from a teacher's explanations."""

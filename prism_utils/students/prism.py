@@ -1,0 +1,183 @@
+"""Prism, the student: BART whose encoder adds a vector of the user to its input embeddings.
+
+A small subclass of transformers' BART (paper, section 4.3): everything that BART can do (`generate`,
+beam search, `save_pretrained`, `from_pretrained`) works, with one more input, `user_ids`. Left out:
+which user id has which row, tokenisation and prompts; `decoding.Explainer` keeps those together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import BartConfig, BartForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
+from transformers.models.bart.modeling_bart import BartEncoder
+
+from ..errors import InputError, nearest
+
+PLACEMENTS = ("every_token", "user_token", "none")
+SCALES = ("1", "1/sqrt(d)")
+
+UNKNOWN_USER = 0  # this row of the user table is zero and stays zero
+
+
+class PrismConfig(BartConfig):
+    """BART's configuration and what concerns the user's vector.
+
+    num_users: known users; the table has one row more, row 0, for all unknown ones.
+    placement: `every_token` adds the vector to each input embedding (equation 5), `user_token` only
+        where the input holds `user_token_id` (Cao and Lio 2024), `none` never (the paper's
+        ablation "w/o User"; the model then has no user table).
+    scale: factor on the vector, `1` (equation 5) or `1/sqrt(d)` (Cao and Lio 2024).
+    user_dropout: share of training samples whose user is replaced by the unknown one (paper: 0).
+    user_token_id: id of the placeholder token that `user_token` placement looks for.
+
+    Raises `InputError` for a value outside these.
+    """
+
+    model_type = "prism"
+
+    def __init__(
+        self,
+        num_users: int = 0,
+        placement: str = "every_token",
+        scale: str = "1",
+        user_dropout: float = 0.0,
+        user_token_id: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for name, value, choices in (
+            ("placement", placement, PLACEMENTS),
+            ("scale", scale, SCALES),
+        ):
+            if value not in choices:
+                raise InputError(f"{name}: {value!r} is unknown; {nearest(str(value), choices)}")
+        if not 0 <= user_dropout < 1:
+            raise InputError(f"user_dropout: {user_dropout} is not in [0, 1)")
+        if num_users < 0:
+            raise InputError(f"num_users: {num_users} is negative")
+        if placement == "user_token" and user_token_id is None:
+            raise InputError("placement 'user_token' needs user_token_id")
+        super().__init__(**kwargs)
+        self.num_users = num_users
+        self.placement = placement
+        self.scale = scale
+        self.user_dropout = user_dropout
+        self.user_token_id = user_token_id
+
+
+class PrismEncoder(BartEncoder):
+    """BART's encoder; equation 5 happens in its `forward`, before positions and LayerNorm."""
+
+    config: PrismConfig
+
+    def __init__(self, config: PrismConfig) -> None:
+        super().__init__(config)
+        if config.placement != "none":
+            # padding_idx: row 0 is initialised to zero and receives no gradient.
+            self.user_embeddings = nn.Embedding(
+                config.num_users + 1, config.d_model, padding_idx=UNKNOWN_USER
+            )
+        self.user_scale = config.d_model**-0.5 if config.scale == "1/sqrt(d)" else 1.0
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        user_ids: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutput:
+        """As BART's; `user_ids` (batch,) are rows of the user table, None means all unknown."""
+        if user_ids is not None and self.config.placement != "none":
+            if inputs_embeds is None:
+                inputs_embeds = self.embed_tokens(input_ids)
+            if self.training and self.config.user_dropout > 0:
+                dropped = torch.rand(user_ids.shape, device=user_ids.device)
+                user_ids = user_ids.masked_fill(
+                    dropped < self.config.user_dropout, UNKNOWN_USER
+                )
+            vectors = self.user_scale * self.user_embeddings(user_ids).unsqueeze(1)  # (batch, 1, d)
+            if self.config.placement == "user_token":
+                if input_ids is None:
+                    raise ValueError("placement 'user_token' needs input_ids, not inputs_embeds")
+                vectors = vectors * (input_ids == self.config.user_token_id).unsqueeze(-1)
+            inputs_embeds = inputs_embeds + vectors
+        if inputs_embeds is not None:
+            input_ids = None
+        return super().forward(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+
+
+class PrismForConditionalGeneration(BartForConditionalGeneration):
+    """The student: p(explanation | history, item, user), equation 6.
+
+    `forward` and `generate` take what BART's take and `user_ids` (batch,), int64 rows of the user
+    table; without them every user is unknown and the outputs are BART's. A BART checkpoint loads
+    with its weights unchanged: `from_pretrained("facebook/bart-base", num_users=6040)`.
+    """
+
+    config_class = PrismConfig
+    config: PrismConfig
+    accepts_loss_kwargs = False  # the loss is a mean over this batch's tokens, as BART's is
+
+    def __init__(self, config: PrismConfig) -> None:
+        super().__init__(config)
+        encoder = PrismEncoder(config)
+        encoder.embed_tokens = self.model.shared
+        self.model.encoder = encoder
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> PrismForConditionalGeneration:
+        """As transformers'; `InputError` if a saved student's user table is not `num_users` long."""
+        saved = Path(path) / "config.json"
+        if "num_users" in kwargs and saved.is_file():
+            settings = json.loads(saved.read_text(encoding="utf-8"))
+            have = settings.get("num_users", 0) if settings.get("model_type") == "prism" else None
+            if have is not None and have != kwargs["num_users"]:
+                raise InputError(
+                    f"{path}: its user table has {have} users and does not fit "
+                    f"num_users={kwargs['num_users']}; leave num_users out to load it as it is"
+                )
+        return super().from_pretrained(path, *args, **kwargs)
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
+        encoder_outputs: Any = None,
+        user_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqLMOutput:
+        """As BART's. input_ids, attention_mask (batch, source); labels (batch, target), -100 = pad."""
+        if encoder_outputs is None:
+            encoder_outputs = self.model.encoder(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                inputs_embeds=inputs_embeds,
+                user_ids=user_ids,
+                **{k: kwargs[k] for k in ("output_attentions", "output_hidden_states") if k in kwargs},
+            )
+        return super().forward(
+            attention_mask=attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            encoder_outputs=encoder_outputs,
+            labels=labels,
+            **kwargs,
+        )

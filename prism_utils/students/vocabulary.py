@@ -1,0 +1,75 @@
+"""A tokenizer for students trained from scratch: byte-level BPE, titles kept whole if asked.
+
+Bytes are the fall-back, so any text can be written and read back exactly. A whole title is one
+token: a student copies it in one step, but only where the title stood in its training texts.
+Pretrained students bring their own tokenizer and need none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<user>"]  # BART's first four ids, in BART's order
+
+
+def train_tokenizer(
+    texts: Iterable[str],
+    *,
+    vocab_size: int = 1000,
+    whole_titles: Iterable[str] = (),
+    model_max_length: int = 1024,
+) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE on `texts`; each of `whole_titles` that occurs there is one token.
+
+    vocab_size counts BPE tokens and bytes, not titles. Decoding gives the text back exactly.
+    Inputs end in `</s>`; `<user>` is the placeholder that `placement="user_token"` looks for.
+
+    >>> tokenizer = train_tokenizer(["I liked Heat."], whole_titles=["Heat", "Jaws"])
+    >>> tokenizer.tokenize("I liked Heat.")[-2:], "Jaws" in tokenizer.get_vocab()
+    (['Heat', '.'], False)
+    """
+    # single_word: a one-word title such as "It" must not cut a longer word in two.
+    titles = [
+        AddedToken(title, single_word=True, normalized=False)
+        for title in sorted({t for t in whole_titles if t})
+    ]
+    # A model without a vocabulary finds nothing but the titles; merges are learnt between them.
+    finder = Tokenizer(models.BPE())
+    finder.add_tokens(titles)
+    found: set[str] = set()
+    segments: list[str] = []
+    texts = list(texts)
+    for text, encoding in zip(texts, finder.encode_batch(texts), strict=True):
+        end = 0
+        for token, (start, stop) in zip(encoding.tokens, encoding.offsets, strict=True):
+            found.add(token)
+            segments.append(text[end:start])
+            end = stop
+        segments.append(text[end:])
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(segments, trainer)
+    tokenizer.add_tokens([title for title in titles if title.content in found])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", SPECIAL.index("</s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=["<user>"],
+        model_max_length=model_max_length,
+        clean_up_tokenization_spaces=False,
+    )

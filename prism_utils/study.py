@@ -1,0 +1,522 @@
+"""The notebooks of a profile, in order, through papermill, with checked parameters.
+
+A notebook whose code cells, parameters, package, inputs and predecessors are unchanged is not run
+again; edited prose is merged into its executed copy. Left out on purpose: any knowledge of what the
+notebooks compute, and parallel execution (chapters measure time). `book` makes the pages.
+
+    python -m prism_utils.study run --profile quick --set 03_finetuning.max_steps=10
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from . import book
+from .errors import InputError, nearest, run_cli
+from .runs import Run, library_versions, project_root, provenance, read_json, write_json
+
+# Which notebooks each notebook reads tables from; one not named here needs all before it.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "01_preprocessing": (),
+    "02_distillation": ("01_preprocessing",),
+    "03_finetuning": ("01_preprocessing", "02_distillation"),
+    "04_efficiency": ("01_preprocessing", "02_distillation", "03_finetuning"),
+    "05_rouge_pitfall": ("01_preprocessing", "02_distillation", "03_finetuning"),
+    "06_agreement": ("01_preprocessing", "02_distillation", "03_finetuning"),
+}
+
+# What a notebook sees while it is rendered: no progress bars, no fork warnings, stable set order.
+RENDERING = {
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "PYTHONHASHSEED": "0",
+}
+
+TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,), "float": (float, int), "str": (str,), "bool": (bool,), "list": (list,),
+    "tuple": (list, tuple), "dict": (dict,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a notebook's `parameters` cell: its name, type name and default."""
+
+    name: str
+    type: str
+    default: Any
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook with the values that it is run with."""
+
+    name: str
+    source: Path
+    values: dict[str, Any]
+
+
+# ---------------------------------------------------------------- profiles and parameters
+
+
+def home() -> Path:
+    """The folder of `notebooks/` and `profiles/`: this checkout, else those inside the package."""
+    package = Path(__file__).resolve().parent
+    for folder in (project_root(), package.parent, package / "_study"):
+        if (folder / "profiles").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    raise InputError("no notebooks/ and profiles/ found: run this inside a clone of the repository")
+
+
+def notebooks() -> dict[str, Path]:
+    """Name -> source of every notebook, in order.
+
+    >>> list(notebooks())[:1]
+    ['01_preprocessing']
+    """
+    return {p.stem: p for p in sorted((home() / "notebooks").glob("[0-9]*.ipynb"))}
+
+
+def profiles() -> dict[str, Path]:
+    """Name -> file of every profile."""
+    return {p.stem: p for p in sorted((home() / "profiles").glob("*.yml"))}
+
+
+def load_profile(name: str) -> dict[str, Any]:
+    """Read and check a profile: `description`, `offline`, and `notebooks` (name -> parameters)."""
+    known = profiles()
+    if name not in known:
+        raise InputError(f"unknown profile '{name}': {nearest(name, known)}")
+    where = f"profiles/{name}.yml"
+    try:
+        profile = yaml.safe_load(known[name].read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", "") or "malformed"
+        raise InputError(f"{where}{line}: not valid YAML ({problem})") from error
+    fields = {"description": str, "offline": bool, "notebooks": dict}
+    if not isinstance(profile, dict) or not isinstance(profile.get("notebooks"), dict):
+        raise InputError(f"{where}: needs 'notebooks:', a mapping of notebook names to parameters")
+    for key, value in profile.items():
+        if key not in fields:
+            raise InputError(f"{where}: unknown key '{key}': {nearest(str(key), fields)}")
+        if not isinstance(value, fields[key]):
+            raise InputError(f"{where}: '{key}' must be {fields[key].__name__}, found {value!r}")
+    return profile
+
+
+def parameters(source: Path) -> dict[str, Parameter]:
+    """The parameters of a notebook, read from its cell tagged `parameters` without running it."""
+    cells = nbformat.read(source, as_version=4).cells
+    tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
+    if not tagged:
+        raise InputError(f"{source.name}: no cell is tagged 'parameters'")
+    found = {}
+    for node in ast.parse(tagged[0].source).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            name, value = node.target.id, node.value
+            kind = ast.unparse(node.annotation).split("[")[0]
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name, value, kind = node.targets[0].id, node.value, ""
+        else:
+            continue
+        default = ast.literal_eval(value)
+        found[name] = Parameter(name, kind or type(default).__name__, default)
+    return found
+
+
+def checked(value: Any, parameter: Parameter, where: str) -> Any:
+    """`value` as `parameter` wants it (an int is a float, 1e-4 needs no dot), else `InputError`."""
+    if parameter.type == "float" and isinstance(value, str):  # YAML reads 1e-4 as text
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    wanted = TYPES.get(parameter.type, (object,))
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        raise InputError(
+            f"{where}: '{parameter.name}' must be {parameter.type}, "
+            f"found {value!r} ({type(value).__name__})"
+        )
+    return float(value) if parameter.type == "float" else value
+
+
+def parse_setting(setting: str) -> tuple[str, str, str]:
+    """Split `03_finetuning.max_steps=10` into notebook, parameter and the value's text.
+
+    >>> parse_setting("03_finetuning.max_steps=10")
+    ('03_finetuning', 'max_steps', '10')
+    """
+    target, equals, text = setting.partition("=")
+    notebook, dot, parameter = target.partition(".")
+    if not (equals and dot and notebook and parameter):
+        raise InputError(f"--set {setting}: write it as 03_finetuning.max_steps=10")
+    return notebook, parameter, text
+
+
+def plan(
+    profile: str, run_dir: str, data: str = "", settings: Iterable[str] = ()
+) -> tuple[list[Step], dict[str, Any]]:
+    """Every step of a profile with its checked values, and the profile; nothing is run yet.
+
+    `data` becomes the first notebook's parameter of that name; `settings` are `--set` values and
+    win over the profile. Raises `InputError` for an unknown profile, notebook or parameter name
+    (with the nearest right one), a value of the wrong type, or a data folder that is not there.
+    """
+    content = load_profile(profile)
+    known = notebooks()
+    given: dict[str, dict[str, tuple[Any, str]]] = {}
+    for name, values in content["notebooks"].items():
+        if not isinstance(values or {}, dict):
+            raise InputError(f"profiles/{profile}.yml: '{name}' must map parameters to values")
+        where = f"profiles/{profile}.yml, {name}"
+        given[str(name)] = {str(k): (v, where) for k, v in (values or {}).items()}
+    if data:
+        root = project_root()
+        if not (Path.cwd() / data).exists():
+            raise InputError(f"--data {data}: no such file or folder")
+        first = next(iter(given), "")
+        path = Path(os.path.relpath((Path.cwd() / data).resolve(), root)).as_posix()
+        given.setdefault(first, {})["data"] = (path, "--data")
+    for setting in settings:
+        notebook, name, text = parse_setting(setting)
+        if notebook not in given:
+            raise InputError(f"--set {setting}: unknown notebook: {nearest(notebook, given)}")
+        given[notebook][name] = (text, f"--set {setting}")
+
+    steps = []
+    for notebook, values in given.items():
+        if notebook not in known:
+            raise InputError(
+                f"profiles/{profile}.yml: unknown notebook '{notebook}': {nearest(notebook, known)}"
+            )
+        wanted = parameters(known[notebook])
+        final = {}
+        for name, (value, where) in values.items():
+            if name not in wanted:
+                raise InputError(
+                    f"{where}: {notebook} has no parameter '{name}': {nearest(name, wanted)}"
+                )
+            if where.startswith("--set") and wanted[name].type != "str":
+                try:
+                    value = yaml.safe_load(value)
+                except yaml.YAMLError as error:
+                    raise InputError(f"{where}: the value is not readable") from error
+            final[name] = checked(value, wanted[name], where)
+        steps.append(Step(notebook, known[notebook], final | {"run_dir": run_dir}))
+    return sorted(steps, key=lambda step: step.name), content
+
+
+# ---------------------------------------------------------------- what a step depends on
+
+
+def needs(name: str) -> list[str]:
+    """The notebooks that `name` builds on, in order.
+
+    >>> needs("02_distillation")
+    ['01_preprocessing']
+    """
+    earlier = [other for other in notebooks() if other < name]
+    return [other for other in earlier if other in NEEDS.get(name, tuple(earlier))]
+
+
+def fingerprint(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of every file under `path` (or of the file itself)."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return [
+        (p.relative_to(path.parent).as_posix(), p.stat().st_size, p.stat().st_mtime_ns)
+        for p in files
+        if p.exists()
+    ]
+
+
+def package_digest() -> str:
+    """SHA-256 of the package's sources and bundled tables."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".csv")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def step_key(step: Step, done: dict[str, Any], package: str) -> str:
+    """SHA-256 of everything that can change what the notebook computes.
+
+    A predecessor enters with its date as well: if it ran again, it may have rewritten its tables.
+    """
+    cells = nbformat.read(step.source, as_version=4).cells
+    data = step.values.get("data") or ""
+    parts = {
+        "code": [c.source for c in cells if c.cell_type == "code"],
+        "values": step.values,
+        "package": package,
+        "needs": {n: [done.get(n, {}).get(k) for k in ("key", "date")] for n in needs(step.name)},
+        "data": fingerprint(project_root() / data) if data else [],
+        "versions": library_versions(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def merged(source: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The source's cells with the outputs of its executed copy, whose code is the same.
+
+    Papermill's injected cell keeps its place after the parameters.
+    """
+
+    def injected(cell: nbformat.NotebookNode) -> bool:
+        return "injected-parameters" in cell.metadata.get("tags", [])
+
+    ran = iter(c for c in executed.cells if c.cell_type == "code" and not injected(c))
+    cells = []
+    for cell in source.cells:
+        if cell.cell_type == "code":
+            twin = next(ran)
+            cell = nbformat.from_dict(
+                cell | {"outputs": twin.outputs, "execution_count": twin.execution_count}
+            )
+        cells.append(cell)
+        if "parameters" in cell.metadata.get("tags", []):
+            cells += [c for c in executed.cells if injected(c)]
+    return nbformat.from_dict(source | {"cells": cells})
+
+
+# ---------------------------------------------------------------- running
+
+
+@contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Hold the run's folder; a second holder gets an `InputError`. Freed even by a crash."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    with (run.path / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            raise InputError(
+                f"{run.path} is in use by process {lock.read().strip() or 'unknown'}: "
+                "wait until it ends, or give another --runs-dir"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextmanager
+def rendering(offline: bool) -> Iterator[None]:
+    """The environment of rendered notebooks, inherited by their kernels; put back afterwards.
+
+    `COLAB_RELEASE_TAG` is hidden: a predecessor run from here must not set itself up again.
+    """
+    before = dict(os.environ)
+    os.environ.update(RENDERING | ({"HF_HUB_OFFLINE": "1"} if offline else {}))
+    os.environ.pop("COLAB_RELEASE_TAG", None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def execute(step: Step, run: Run) -> None:
+    """Run one notebook into the run's folder; a failure is an `InputError` that says where."""
+    import papermill  # here: an unchanged study should answer quickly
+    from nbclient.exceptions import DeadKernelError
+
+    target = run.path / "notebooks" / f"{step.name}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    look = f"the executed copy is {target}"
+    try:
+        executed = papermill.execute_notebook(
+            str(step.source), str(target.resolve()), step.values,
+            kernel_name="python3", cwd=str(project_root()), progress_bar=False,
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        reason = (error.evalue.strip().splitlines() or [""])[-1]
+        said = reason if error.ename == "InputError" else f"{error.ename}: {reason}"
+        raise InputError(
+            f"notebook {step.name} stopped at In [{error.exec_count}]: {said} ({look})"
+        ) from error
+    except DeadKernelError as error:
+        raise InputError(
+            f"the kernel of notebook {step.name} died, most often for want of memory ({look})"
+        ) from error
+    executed.metadata.pop("papermill", None)  # holds absolute paths
+    nbformat.write(merged(nbformat.read(step.source, as_version=4), executed), target)
+
+
+def files(run: Run) -> dict[str, tuple[int, int]]:
+    """What notebooks left in the run's folder: path -> (size, time of change)."""
+    ours = ("book", "notebooks", "steps.json", "run.json", ".lock")
+    paths = [p for top in run.path.iterdir() if top.name not in ours for p in (top, *top.rglob("*"))]
+    stats = {p.relative_to(run.path).as_posix(): p.stat() for p in paths if p.is_file()}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def run_steps(
+    steps: list[Step], run: Run, profile: dict[str, Any], name: str, force: bool = False
+) -> None:
+    """Run what is not up to date, one progress line each; keep `steps.json` and `run.json`."""
+    ledger = run.path / "steps.json"
+    package = package_digest()
+    with locked(run), rendering(bool(profile.get("offline"))):
+        done = read_json(ledger)
+        for number, step in enumerate(steps, 1):
+            print(f"[{number}/{len(steps)}] {step.name} … ", end="", flush=True)
+            key = step_key(step, done, package)
+            target = run.path / "notebooks" / f"{step.name}.ipynb"
+            last = done.get(step.name, {})
+            whole = target.is_file() and all((run.path / p).exists() for p in last.get("files", []))
+            if last.get("key") == key and whole and not force:
+                source, executed = (
+                    nbformat.read(step.source, as_version=4),
+                    nbformat.read(target, as_version=4),
+                )
+                text = nbformat.writes(merged(source, executed)) + "\n"
+                edited = text != target.read_text(encoding="utf-8")
+                if edited:
+                    target.write_text(text, encoding="utf-8")
+                print("unchanged, prose updated" if edited else "unchanged", flush=True)
+                continue
+            done.pop(step.name, None)
+            write_json(done, ledger)
+            before, start = files(run), time.perf_counter()
+            try:
+                execute(step, run)
+            except BaseException:
+                print("stopped", flush=True)
+                raise
+            seconds = time.perf_counter() - start
+            done[step.name] = {
+                "key": key,
+                "date": datetime.now(UTC).isoformat(),
+                "seconds": round(seconds, 1),
+                "files": sorted(p for p, stat in files(run).items() if before.get(p) != stat),
+            }
+            write_json(done, ledger)
+            record(run, step, profile, name)
+            print(f"done in {seconds:.0f} s", flush=True)
+
+
+def record(run: Run, step: Step, profile: dict[str, Any], name: str) -> None:
+    """Put the provenance of a step that has just run into `run.json`."""
+    values = {p.name: p.default for p in parameters(step.source).values()} | step.values
+    known = run.facts
+    run.record(
+        profile=name,
+        description=profile.get("description", ""),
+        seeds=known.get("seeds", {}) | ({step.name: values["seed"]} if "seed" in values else {}),
+        parameters=known.get("parameters", {}) | {step.name: values},
+        **provenance(project_root()),
+    )
+
+
+def run(
+    profile: str = "quick",
+    *,
+    data: str = "",
+    only: Iterable[str] = (),
+    settings: Iterable[str] = (),
+    runs_dir: str = "runs",
+) -> Run:
+    """Run a profile's notebooks; `only` runs just those named, even if they are up to date."""
+    root = project_root()
+    run_dir = Path(os.path.relpath((Path.cwd() / runs_dir / profile).resolve(), root)).as_posix()
+    steps, content = plan(profile, run_dir, data, settings)
+    names = [step.name for step in steps]
+    chosen = list(only) or names
+    for name in chosen:
+        if name not in names:
+            raise InputError(f"--only {name}: unknown notebook: {nearest(name, names)}")
+    target = Run.open(run_dir)
+    run_steps([s for s in steps if s.name in chosen], target, content, profile, force=bool(only))
+    return target
+
+
+def prepare(notebook: str, run_dir: str = "runs/quick") -> Run:
+    """Run the notebooks that `notebook` builds on, where they are missing; for Colab's set-up cell.
+
+    The profile is the last part of `run_dir` if there is one of that name, else `quick`.
+    """
+    known = notebooks()
+    if notebook not in known:
+        raise InputError(f"unknown notebook '{notebook}': {nearest(notebook, known)}")
+    last = Path(run_dir).name
+    profile = last if last in profiles() else "quick"
+    steps, content = plan(profile, run_dir)
+    target = Run.open(run_dir)
+    wanted = needs(notebook)
+    run_steps([s for s in steps if s.name in wanted], target, content, profile)
+    return target
+
+
+def show() -> None:
+    """Print every profile, and every notebook with its parameters and defaults."""
+    for name in profiles():
+        print(f"{name}: {load_profile(name).get('description', '')}")
+    for name, source in notebooks().items():
+        print(f"\n{name}")
+        for p in parameters(source).values():
+            print(f"  {p.name}: {p.type} = {p.default!r}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line; see `python -m prism_utils.study --help`."""
+    parser = argparse.ArgumentParser(prog="python -m prism_utils.study", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, text in {
+        "run": "run a profile's notebooks",
+        "build": "build the book of a run that is there",
+        "book": "run, then build",
+    }.items():
+        sub = commands.add_parser(command, help=text)
+        sub.add_argument("--profile", default="quick")
+        sub.add_argument("--runs-dir", default="runs", help="where runs are kept (default: runs)")
+        if command != "build":
+            sub.add_argument("--data", default="", help="folder of the corpus' own files")
+            sub.add_argument("--set", action="append", default=[], metavar="NOTEBOOK.NAME=VALUE")
+        if command == "run":
+            sub.add_argument("--only", action="append", default=[], metavar="NOTEBOOK")
+    sub = commands.add_parser("prepare", help="run what a notebook builds on")
+    sub.add_argument("notebook")
+    sub.add_argument("--run-dir", default="runs/quick")
+    commands.add_parser("list", help="print profiles, notebooks and parameters")
+
+    args = parser.parse_args(arguments)
+    if args.command == "list":
+        show()
+    elif args.command == "prepare":
+        prepare(args.notebook, args.run_dir)
+    elif args.command == "build":
+        load_profile(args.profile)
+        book.build(Run.open(os.path.relpath(Path(args.runs_dir) / args.profile, project_root())))
+    else:
+        only = args.only if args.command == "run" else ()
+        target = run(
+            args.profile, data=args.data, only=only, settings=args.set, runs_dir=args.runs_dir
+        )
+        if args.command == "book":
+            book.build(target)
+
+
+if __name__ == "__main__":
+    run_cli(main)

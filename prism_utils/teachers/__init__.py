@@ -1,0 +1,87 @@
+"""Teachers: who writes the golden explanations that a student learns from (section 4.2).
+
+Any object with a name and `explain(samples)` is an explainer, teachers and students alike. Left
+out on purpose: teachers behind a network service, and any registry beyond the table below.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import pandas as pd
+
+from ..errors import InputError, nearest
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """Whatever explains samples.
+
+    `explain` takes a samples table and returns an explanations table: the same samples, each
+    once, `system` being `name`, and whatever more is known about a text (seconds, tokens, error).
+    An optional attribute `description`, a dictionary that JSON can hold, says what determines the
+    texts; distillation uses it to tell one plan from another.
+    """
+
+    name: str
+
+    def explain(self, samples: pd.DataFrame) -> pd.DataFrame: ...
+
+
+def _grammar() -> Callable[..., Explainer]:
+    from .grammar import GrammarTeacher
+
+    return GrammarTeacher
+
+
+def _huggingface() -> Callable[..., Explainer]:
+    from .huggingface import HuggingFaceTeacher  # imports torch and transformers
+
+    return HuggingFaceTeacher
+
+
+def _recorded() -> Callable[..., Explainer]:
+    from .recorded import RecordedTeacher
+
+    return RecordedTeacher
+
+
+_TEACHERS = {"grammar": _grammar, "huggingface": _huggingface, "recorded": _recorded}
+
+
+def make_teacher(
+    kind: str, items: pd.DataFrame, noun: str = "film", **parameters: Any
+) -> Explainer:
+    """A teacher by name: "grammar", "huggingface" or "recorded", with its own parameters.
+
+    Raises InputError for an unknown teacher or parameter (with the nearest right one), a missing
+    parameter and a value of the wrong type.
+
+    >>> items = pd.DataFrame({"item_id": ["1"], "title": ["Jaws"]})
+    >>> make_teacher("grammar", items, error_rate=0.1).name
+    'grammar'
+    """
+    if kind not in _TEACHERS:
+        raise InputError(f"teacher {kind!r} is unknown: {nearest(kind, _TEACHERS)}")
+    teacher = _TEACHERS[kind]()
+    known = dict(inspect.signature(teacher).parameters)
+    given = {name: value for name, value in {"items": items, "noun": noun}.items() if name in known}
+    own = {name: parameter for name, parameter in known.items() if name not in ("items", "noun")}
+    for name, value in parameters.items():
+        if name not in own:
+            raise InputError(f"teacher {kind!r} has no parameter {name!r}: {nearest(name, own)}")
+        default = own[name].default
+        if default is not None and default is not inspect.Parameter.empty:
+            wanted = type(default)
+            number = wanted is float and isinstance(value, int) and not isinstance(value, bool)
+            both = wanted is tuple and isinstance(value, list)
+            if type(value) is not wanted and not number and not both:
+                raise InputError(
+                    f"teacher {kind!r}: {name} must be of type {wanted.__name__}, found {value!r}"
+                )
+    for name, parameter in own.items():
+        if parameter.default is inspect.Parameter.empty and name not in parameters:
+            raise InputError(f"teacher {kind!r} needs the parameter {name!r}")
+    return teacher(**given, **parameters)

@@ -1,0 +1,156 @@
+"""How nouns, genres and other attribute values are written in English text.
+
+One place for surface forms, so that whoever reads text back (the grounding metric) maps words to
+attribute values with the very table the writer used. Left out on purpose: sentences, models,
+stemming and any language but English.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pandas as pd
+
+from .tables import attribute_columns
+
+# Genre as catalogued -> (as written, plural where the word stands alone as a noun, else "").
+_GENRES: dict[str, tuple[str, str]] = {
+    "action": ("action", ""),
+    "adventure": ("adventure", ""),
+    "animation": ("animated", ""),
+    "biography": ("biographical", ""),
+    "children": ("children's", ""),
+    "children's": ("children's", ""),
+    "comedy": ("comedy", "comedies"),
+    "crime": ("crime", ""),
+    "documentary": ("documentary", "documentaries"),
+    "drama": ("drama", "dramas"),
+    "family": ("family", ""),
+    "fantasy": ("fantasy", ""),
+    "fiction": ("fiction", ""),
+    "film-noir": ("film noir", "films noirs"),
+    "history": ("history", ""),
+    "historical": ("historical", ""),
+    "horror": ("horror", ""),
+    "memoir": ("memoir", "memoirs"),
+    "music": ("music", ""),
+    "musical": ("musical", "musicals"),
+    "mystery": ("mystery", "mysteries"),
+    "non-fiction": ("non-fiction", ""),
+    "poetry": ("poetry", ""),
+    "romance": ("romance", "romances"),
+    "sci-fi": ("science fiction", ""),
+    "science fiction": ("science fiction", ""),
+    "short": ("short", ""),
+    "sport": ("sports", ""),
+    "superhero": ("superhero", ""),
+    "thriller": ("thriller", "thrillers"),
+    "travel": ("travel", ""),
+    "war": ("war", ""),
+    "western": ("western", "westerns"),
+}
+
+# Noun -> what a user does with it: past, participle, infinitive, and the kind of history it makes.
+_VERBS: dict[str, tuple[str, str, str, str]] = {
+    "film": ("watched", "watched", "watch", "viewing"),
+    "movie": ("watched", "watched", "watch", "viewing"),
+    "show": ("watched", "watched", "watch", "viewing"),
+    "series": ("watched", "watched", "watch", "viewing"),
+    "book": ("read", "read", "read", "reading"),
+    "business": ("visited", "visited", "visit", "visiting"),
+    "restaurant": ("visited", "visited", "visit", "visiting"),
+    "place": ("visited", "visited", "visit", "visiting"),
+    "game": ("played", "played", "play", "playing"),
+    "song": ("played", "played", "play", "listening"),
+    "album": ("played", "played", "play", "listening"),
+    "product": ("bought", "bought", "buy", "shopping"),
+}
+
+
+def verbs(noun: str) -> tuple[str, str, str, str]:
+    """What a user does with an item: (past, participle, infinitive, adjective of the history).
+
+    >>> verbs("book")
+    ('read', 'read', 'read', 'reading')
+    """
+    return _VERBS.get(noun.lower(), ("chose", "chosen", "choose", "selection"))
+
+
+def plural(noun: str) -> str:
+    """The plural of a countable noun.
+
+    >>> [plural(noun) for noun in ("film", "business", "story", "series")]
+    ['films', 'businesses', 'stories', 'series']
+    """
+    if noun.endswith("series"):
+        return noun
+    if re.search(r"[^aeiou]y$", noun):
+        return noun[:-1] + "ies"
+    return noun + ("es" if re.search(r"(s|x|z|ch|sh)$", noun) else "s")
+
+
+def article(phrase: str) -> str:
+    """The indefinite article that a phrase takes.
+
+    >>> [article(word) for word in ("action film", "comedy", "IMAX film", "FBI", "university")]
+    ['an', 'a', 'an', 'an', 'a']
+    """
+    word = re.split(r"[\W_]", phrase.lstrip("\"'(["), maxsplit=1)[0]
+    if len(word) > 1 and word.isupper() and not re.search("[AEIOU]", word):
+        return "an" if word[0] in "FHLMNRSX" else "a"  # spelled out letter by letter
+    if re.match(r"(8|11$|18$)", word):
+        return "an"
+    if re.match(r"(?i)(eu|uni([^nmd]|$)|us([aeu]|$)|ut[aeio]|one$|once$)", word):
+        return "a"
+    return "an" if re.match(r"(?i)([aeiou]|hono|hour|heir)", word) else "a"
+
+
+def surfaces(kind: str, value: str) -> tuple[str, ...]:
+    """The forms in which an attribute value may be written; the first is the usual one.
+
+    >>> surfaces("genre", "Comedy"), surfaces("genre", "Sci-Fi"), surfaces("actor", "Tom Hanks")
+    (('comedy', 'comedies'), ('science fiction',), ('Tom Hanks',))
+    """
+    if kind != "genre":
+        return (value,)
+    one, many = _GENRES.get(value.lower(), (value, ""))
+    return (one, many) if many else (one,)
+
+
+def surface(kind: str, value: str) -> str:
+    """The usual written form of an attribute value (`surfaces(kind, value)[0]`)."""
+    return surfaces(kind, value)[0]
+
+
+def decade(year: float | None) -> list[str]:
+    """The decade of a year, as a list of at most one value; a missing year has none.
+
+    >>> decade(1985), decade(None)
+    (['1980s'], [])
+    """
+    if year is None or pd.isna(year) or not math.isfinite(year):
+        return []
+    return [f"{int(year) // 10 * 10}s"]
+
+
+def attributes(items: pd.DataFrame) -> dict[str, list[list[str]]]:
+    """Every kind of attribute that an items table gives words for: kind -> one list per row.
+
+    The list columns, and `decade` where there is a year. Missing lists are empty; placeholders in
+    parentheses such as MovieLens' "(no genres listed)" are no values.
+
+    >>> attributes(pd.DataFrame({"item_id": ["1"], "title": ["Jaws"], "year": [1975]}))
+    {'decade': [['1970s']]}
+    """
+    kinds: dict[str, list[list[str]]] = {}
+    for kind in attribute_columns(items):
+        kinds[kind] = [
+            [v for v in map(str, values) if v and not v.startswith("(")]
+            if hasattr(values, "__len__") and not isinstance(values, str)
+            else []
+            for values in items[kind]
+        ]
+    if "year" in items.columns and items["year"].notna().any():
+        kinds["decade"] = [decade(year) for year in items["year"]]
+    return kinds

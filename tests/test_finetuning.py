@@ -1,0 +1,144 @@
+"""Training learns, stops, resumes to the same weights, and saves a folder that explains."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from prism_utils.errors import InputError
+from prism_utils.finetuning import Recipe, finetune
+from prism_utils.students.inputs import StudentSettings, UserTable
+from prism_utils.students.prism import PrismConfig, PrismForConditionalGeneration
+from prism_utils.students.vocabulary import train_tokenizer
+
+TITLES = ["Alien", "Heat", "Jaws", "Big"]
+FRAME = pd.DataFrame(
+    [
+        {"prompt": f"{a} | {b}", "text": f"You liked {a}, so try {b}.", "user_id": f"u{i}"}
+        for i, a in enumerate(TITLES)
+        for b in TITLES
+        if a != b
+    ]
+)
+USERS = UserTable([f"u{i}" for i in range(4)])
+SETTINGS = StudentSettings(template="compact", max_history=3, max_input_tokens=16, max_new_tokens=24)
+
+
+def student(placement="every_token"):
+    tokenizer = train_tokenizer([*FRAME["prompt"], *FRAME["text"]], whole_titles=TITLES)
+    torch.manual_seed(0)
+    model = PrismForConditionalGeneration(
+        PrismConfig(
+            vocab_size=len(tokenizer),
+            d_model=32,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=64,
+            decoder_ffn_dim=64,
+            max_position_embeddings=32,
+            num_users=len(USERS),
+            placement=placement,
+        )
+    )
+    return model, tokenizer
+
+
+def train(out_dir, recipe, callbacks=None):
+    model, tokenizer = student()
+    curve = finetune(
+        model,
+        tokenizer,
+        FRAME,
+        FRAME,
+        USERS,
+        out_dir,
+        settings=SETTINGS,
+        recipe=recipe,
+        card={"data": "twelve sentences"},
+        progress=False,
+        callbacks=callbacks,
+    )
+    return model, curve
+
+
+class Interrupt(TrainerCallback):
+    """Stop the process as Ctrl-C would, after the first checkpoint."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 15:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_training_resumes_to_the_same_weights(tmp_path):
+    recipe = Recipe(steps=30, batch_size=4, eval_every=10, patience=0)
+    whole, curve = train(tmp_path / "whole", recipe)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", recipe, [Interrupt()])
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    assert list((tmp_path / "cut").glob("checkpoints-*/checkpoint-10"))
+    resumed, again = train(tmp_path / "cut", recipe)
+    assert curve["step"].tolist() == again["step"].tolist() == [10, 20, 30]
+    pd.testing.assert_frame_equal(curve, again)
+    for name, weight in whole.state_dict().items():
+        torch.testing.assert_close(weight, resumed.state_dict()[name], msg=name)
+    assert not list((tmp_path / "cut").glob("checkpoints-*"))
+
+
+def test_the_loss_falls_and_the_folder_is_complete(tmp_path):
+    _, curve = train(tmp_path, Recipe(steps=80, batch_size=6, eval_every=20, learning_rate=5e-3))
+    assert curve["valid_loss"].iloc[-1] < 0.6 * curve["valid_loss"].iloc[0]
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names >= {
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "users.parquet",
+        "student.json",
+        "learning_curve.parquet",
+        "README.md",
+    }
+    card = (tmp_path / "README.md").read_text()
+    assert "| data | twelve sentences |" in card and "best validation loss" in card
+    loss = f"{curve['valid_loss'].min():.4f}".rstrip("0")
+    assert f"| {loss}" in card
+
+
+def test_training_stops_early_and_keeps_the_best_weights(tmp_path):
+    # At this learning rate the loss soon rises; two validations without progress end it.
+    recipe = Recipe(steps=400, batch_size=4, eval_every=5, patience=2, learning_rate=0.5)
+    model, curve = train(tmp_path, recipe)
+    assert curve["step"].iloc[-1] < 400
+    best = curve["valid_loss"].idxmin()
+    assert best == len(curve) - 3
+    reloaded = PrismForConditionalGeneration.from_pretrained(tmp_path)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, reloaded.state_dict()[name])
+
+
+def test_a_model_and_a_user_table_of_different_size_are_refused(tmp_path):
+    model, tokenizer = student()
+    with pytest.raises(InputError, match="the model has 4 users, the user table 1"):
+        finetune(
+            model,
+            tokenizer,
+            FRAME,
+            FRAME,
+            UserTable(["u1"]),
+            tmp_path,
+            settings=SETTINGS,
+            recipe=Recipe(),
+        )
+
+
+def test_missing_columns_and_empty_data_are_named(tmp_path):
+    model, tokenizer = student()
+    common = dict(settings=SETTINGS, recipe=Recipe(steps=1))
+    with pytest.raises(InputError, match="column 'text' is missing"):
+        bad = FRAME.drop(columns="text")
+        finetune(model, tokenizer, bad, FRAME, USERS, tmp_path, **common)
+    with pytest.raises(InputError, match="12 training and 0 validation samples"):
+        finetune(model, tokenizer, FRAME, FRAME[:0], USERS, tmp_path, **common)

@@ -1,0 +1,124 @@
+import pandas as pd
+import pytest
+
+from prism_utils.errors import InputError
+from prism_utils.prompts import render_prompts
+from prism_utils.wording import article, attributes, plural, surface, surfaces, verbs
+
+ITEMS = pd.DataFrame(
+    {
+        "item_id": [str(n) for n in range(1, 7)],
+        "title": ["E.T.", "Star Wars", "The Thing", "Back to the Future", "Jaws", "Alien"],
+        "genre": [["Sci-Fi"]] * 6,
+    }
+)
+
+
+def sample(history, item="4", **more):
+    row = {"sample_id": "s1", "user_id": "u1", "history": history, "item_id": item, "split": "test"}
+    return pd.DataFrame([row | more])
+
+
+def words(texts):
+    return [len(text.split()) for text in texts]
+
+
+def test_the_papers_template_word_for_word():
+    prompt = render_prompts(sample(["1", "2", "3"]), ITEMS, noun="movie").prompt[0]
+    assert prompt == (
+        "Generate a short, personalized, and persuasive explanation for the following "
+        "recommendation.\nContext:\n- User's movie viewing history: E.T., Star Wars, The Thing\n"
+        "- Recommended movie: Back to the Future\n"
+        "Task: Explain WHY this is a good recommendation based on the user's history.\n"
+        "- Be specific: Link features of the recommended movie (e.g., genre, director, actors, "
+        "theme) to patterns in the history.\n- Be natural: Sound like a genuine recommendation "
+        "from a friend.\n- Be concise: Ideally one or two sentences.\n"
+        "- Start the explanation directly.\nExplanation:"
+    )
+
+
+def test_other_domains_get_their_own_words():
+    books = ITEMS.rename(columns={"genre": "author"})
+    prompt = render_prompts(sample(["1"]), books, noun="book").prompt[0]
+    assert "User's book reading history: E.T." in prompt and "(e.g., author)" in prompt
+    assert "movie" not in prompt and "film" not in prompt
+
+
+def test_compact_prompt_keeps_the_last_items_and_unknown_ids_as_text():
+    told = render_prompts(
+        sample(["1", "2", "My Own Film"]), ITEMS, template="compact", max_history=2
+    )
+    assert told.prompt[0] == "history: Star Wars | My Own Film ; explain: Back to the Future"
+    assert (told.shown[0], told.dropped[0]) == (2, 0)
+    empty = render_prompts(sample([], item="A Title"), ITEMS, template="compact")
+    assert empty.prompt[0] == "history:  ; explain: A Title"
+
+
+@pytest.mark.parametrize("budget", range(7, 20))
+def test_oldest_titles_go_first_until_the_budget_holds(budget):
+    long = sample(["1", "2", "3", "5", "6"])
+    told = render_prompts(
+        pd.concat([long, sample(["1"]).assign(sample_id="s2")]),
+        ITEMS,
+        template="compact",
+        count_tokens=words,
+        max_tokens=budget,
+    )
+    assert (told.prompt.str.split().str.len() <= budget).all()
+    assert (told.shown + told.dropped).tolist() == [5, 1]
+    kept = ["E.T.", "Star Wars", "The Thing", "Jaws", "Alien"][5 - told.shown[0] :]
+    assert told.prompt[0] == f"history: {' | '.join(kept)} ; explain: Back to the Future"
+    if told.dropped[0]:  # one more title would not have fitted
+        more = render_prompts(long, ITEMS, template="compact", max_history=told.shown[0] + 1)
+        assert words(more.prompt)[0] > budget
+
+
+def test_input_text_stands_in_the_place_of_the_history():
+    both = pd.concat([sample(["1"], input_text="likes old sharks"), sample(["1"], input_text=None)])
+    both["sample_id"] = ["a", "b"]
+    told = render_prompts(both, ITEMS, template="compact", count_tokens=words, max_tokens=9)
+    assert told.prompt.tolist() == [
+        "history: old sharks ; explain: Back to the Future",
+        "history: E.T. ; explain: Back to the Future",
+    ]
+    assert told.dropped.tolist() == [1, 0]
+
+
+def test_bad_input_is_named():
+    with pytest.raises(InputError, match="template 'compct' is unknown: did you mean 'compact'"):
+        render_prompts(sample([]), ITEMS, template="compct")
+    with pytest.raises(InputError, match="max_tokens=3 is too small: the prompt of sample 's1'"):
+        render_prompts(
+            sample(["1"]), ITEMS, template="compact", count_tokens=words, max_tokens=3
+        )
+    with pytest.raises(InputError, match="go together"):
+        render_prompts(sample([]), ITEMS, max_tokens=3)
+    with pytest.raises(InputError, match="max_history must be 0 or more"):
+        render_prompts(sample([]), ITEMS, max_history=-1)
+    with pytest.raises(InputError, match="'history' is missing"):
+        render_prompts(sample([]).drop(columns="history"), ITEMS)
+
+
+def test_english_of_single_words():
+    right = {"a": "comedy university European one-off uniform NASA US", "an": "action hour umbrella"}
+    for wanted, phrases in right.items():
+        for phrase in phrases.split():
+            assert article(phrase) == wanted, phrase
+    assert article("unidentified object") == "an" and article("FBI story") == "an"
+    assert plural("business") == "businesses" and plural("story") == "stories"
+    assert verbs("business")[0] == "visited" and verbs("gadget")[1] == "chosen"
+    assert surface("genre", "Sci-Fi") == "science fiction"
+    assert surfaces("genre", "Drama") == ("drama", "dramas")
+    assert surface("genre", "Solarpunk") == "Solarpunk" and surface("theme", "War") == "War"
+
+
+def test_attributes_of_a_table_include_the_decade_and_skip_placeholders():
+    items = pd.DataFrame(
+        {
+            "item_id": ["1", "2"],
+            "title": ["A", "B"],
+            "year": [1985.0, None],
+            "genre": [["Drama", "(no genres listed)"], None],
+        }
+    )
+    assert attributes(items) == {"genre": [["Drama"], []], "decade": [["1980s"], []]}

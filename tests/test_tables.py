@@ -1,0 +1,65 @@
+"""A table is checked once, at the door, and the error names file, column and row."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from prism_utils import errors, tables
+
+SAMPLES = pd.DataFrame(
+    {
+        "sample_id": ["u1:1", "u1:2"],
+        "user_id": ["u1", "u1"],
+        "history": [["a"], ["a", "b"]],
+        "item_id": ["b", "c"],
+        "split": ["train", "test"],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("table", "frame", "says"),
+    [
+        ("samples", SAMPLES.drop(columns="history"), "t.parquet: column 'history' is missing"),
+        ("samples", SAMPLES.assign(item_id=["b", 7]), r"row 2: 'item_id' must be text, found 7"),
+        ("samples", SAMPLES.assign(item_id=[None, "c"]), "row 1: 'item_id' must be text"),
+        ("samples", SAMPLES.assign(history=["a", ["b"]]), "row 1: 'history' must be a list"),
+        ("samples", SAMPLES.assign(sample_id="u1:1"), "row 2: duplicate sample_id 'u1:1'"),
+        (
+            "items",
+            pd.DataFrame({"item_id": ["1", "2"], "title": ["A", "B"], "year": ["1999", "MM"]}),
+            "row 2: 'year' must be a number, found 'MM'",
+        ),
+    ],
+)
+def test_check_names_the_place(table, frame, says):
+    with pytest.raises(errors.InputError, match=says):
+        tables.check(frame, table, source="t.parquet")
+
+
+def test_round_trip_keeps_lists_and_extra_columns(tmp_path):
+    path = tables.write_table(SAMPLES.assign(note="x"), tmp_path / "s.parquet", "samples")
+    again = tables.read_table(path, "samples")
+    assert again["history"].tolist() == [["a"], ["a", "b"]]
+    assert list(again.columns) == [*SAMPLES.columns, "note"]
+    assert [p.name for p in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_missing_and_broken_files_are_named(tmp_path):
+    with pytest.raises(errors.InputError, match="nowhere.parquet: no such file"):
+        tables.read_table(tmp_path / "nowhere.parquet", "items")
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 but not really")
+    with pytest.raises(errors.InputError, match="broken.parquet: not a readable Parquet file"):
+        tables.read_table(broken, "items")
+
+
+def test_run_cli_prints_one_sentence_and_no_traceback(capsys):
+    def main():
+        raise errors.InputError("x.csv: line 3: bad")
+
+    with pytest.raises(SystemExit) as stop:
+        errors.run_cli(main)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: x.csv: line 3: bad\n"
