@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -89,8 +90,9 @@ def chapter_list(pages: dict[str, nbformat.NotebookNode]) -> str:
         first = next(c.source for c in notebook.cells if c.cell_type == "markdown")
         title, *rest = [p.strip() for p in first.split("\n\n") if p.strip()]
         question = next((p for p in rest if not p.startswith(("[!", "```", "#"))), "")
-        text = " ".join(question.split())
-        lines.append(f"- [{title.lstrip('# ')}](../notebooks/{name}.ipynb). {text}")
+        text = " ".join(question.replace("**", "").split())
+        asked = text[: text.find("?") + 1] or text
+        lines.append(f"- [{title.lstrip('# ')}](../notebooks/{name}.ipynb). {asked}")
     return "\n".join(lines) + "\n"
 
 
@@ -98,7 +100,9 @@ def contents(run: Run, root: Path) -> dict[str, bytes]:
     """Every file of the staged copy: relative path -> bytes."""
     for needed in ("_config.yml", "_toc.yml", "book"):
         if not (root / needed).exists():
-            raise InputError(f"no {needed} here: the book is built inside a clone of the repository")
+            raise InputError(
+                f"no {needed} here: the book is built inside a clone of the repository"
+            )
     executed = sorted((run.path / "notebooks").glob("*.ipynb"))
     if not executed:
         raise InputError(
@@ -175,15 +179,18 @@ def stage(staged: dict[str, bytes], source: Path) -> None:
 def render(folder: Path) -> None:
     """Run jupyter-book over `folder/source`; its whole output is kept in `folder/build.log`."""
     program = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "build", "source", "-W", "-n", "--path-output", "."]
+    options = ["-W", "-n", "--keep-going", "--path-output", "."]
     done = subprocess.run(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        [sys.executable, "-c", program, "build", "source", *options],
+        cwd=folder, env=os.environ | {"NO_COLOR": "1"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
     log = folder / "build.log"
     log.write_text(done.stdout, encoding="utf-8")
     if done.returncode:
         # A failed build leaves pages that the next one would take for good ones.
         shutil.rmtree(folder / "_build", ignore_errors=True)
-        told = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
+        lines = done.stdout.splitlines()
+        told = [line.replace(f"{folder.resolve()}/", "") for line in lines if "WARNING:" in line]
         print("failed", *told[:20], sep="\n")
         raise InputError(f"the book did not build: {len(told)} warnings, all in {log}")

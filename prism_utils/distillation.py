@@ -39,6 +39,29 @@ def _fingerprint(samples: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
+def _plan(teacher: Explainer, samples: pd.DataFrame, shard_size: int) -> dict[str, Any]:
+    return {
+        "samples": _fingerprint(samples),
+        "count": len(samples),
+        "shard_size": shard_size,
+        "system": teacher.name,
+        **getattr(teacher, "description", {}),
+    }
+
+
+def _digest(plan: dict[str, Any]) -> str:
+    text = json.dumps(plan, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def plan_folder(
+    root: str | Path, teacher: Explainer, samples: pd.DataFrame, *, shard_size: int = 1000
+) -> Path:
+    """A folder under `root` of this plan's own: another plan never meets its shards."""
+    digest = _digest(_plan(teacher, samples, shard_size))
+    return Path(root) / f"{teacher.name}-{digest[:12]}"
+
+
 def _keep_plan(folder: Path, plan: dict[str, Any]) -> None:
     """Write the plan, or make sure that the one which is there is the same."""
     path = folder / "plan.json"
@@ -120,20 +143,13 @@ def distill(
         # Shards of a large teacher take long: the slowest process must not time the others out.
         state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=30))
     rank, processes = (state.process_index, state.num_processes) if state else (0, 1)
-    plan = {
-        "samples": _fingerprint(samples),
-        "count": len(samples),
-        "shard_size": shard_size,
-        "system": teacher.name,
-        **getattr(teacher, "description", {}),
-    }
+    plan = _plan(teacher, samples, shard_size)
     if rank == 0:
         _keep_plan(folder, plan)
     if state:
         state.wait_for_everyone()
         _keep_plan(folder, plan)
-    plan_text = json.dumps(plan, sort_keys=True, default=str)
-    plan_id = hashlib.blake2b(plan_text.encode(), digest_size=16).hexdigest()
+    plan_id = _digest(plan)
 
     ids: list[str] = samples["sample_id"].tolist()
     starts = range(0, len(samples), shard_size)

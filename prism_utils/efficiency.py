@@ -36,20 +36,19 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def _bart(layers: int, d: int, heads: int, vocabulary: int, positions: int) -> BartConfig:
-    sides = {
+    sides: dict[str, Any] = {
         f"{side}_{what}": value
         for side in ("encoder", "decoder")
         for what, value in (("layers", layers), ("attention_heads", heads), ("ffn_dim", 4 * d))
     }
-    return BartConfig(
-        vocab_size=vocabulary, d_model=d, max_position_embeddings=positions, **sides
-    )
+    return BartConfig(vocab_size=vocabulary, d_model=d, max_position_embeddings=positions, **sides)
 
 
 def _t5(layers: int, d: int, heads: int, ff: int) -> T5Config:
+    general: dict[str, Any] = {"tie_word_embeddings": False, "decoder_start_token_id": 0}
     return T5Config(
         vocab_size=32128, d_model=d, d_kv=64, d_ff=ff, num_layers=layers, num_heads=heads,
-        feed_forward_proj="gated-gelu", tie_word_embeddings=False, decoder_start_token_id=0,
+        feed_forward_proj="gated-gelu", **general,
     )  # fmt: skip
 
 
@@ -123,7 +122,9 @@ def _model_class(spec: str, imports: Sequence[str]) -> tuple[Any, Any]:
         if hasattr(module, name):
             cls = getattr(module, name)
             return cls, cls.config_class.from_pretrained(folder)
-    raise ValueError(f"{folder}: no class {name!r} in transformers; --import the module that has it")
+    raise ValueError(
+        f"{folder}: no class {name!r} in transformers; --import the module that has it"
+    )
 
 
 def parameter_count(spec: str | Any, *, tied: bool | None = None) -> int:
@@ -135,7 +136,7 @@ def parameter_count(spec: str | Any, *, tied: bool | None = None) -> int:
     >>> f"{parameter_count('bart-base') / 1e6:.1f}M"
     '139.4M'
     """
-    model = spec
+    model: Any = spec
     if isinstance(spec, str):
         cls, config = _model_class(spec, ())
         with torch.device("meta"):
@@ -166,7 +167,7 @@ def build(
     seed: int = 0,
     imports: Sequence[str] = (),
 ) -> Any:
-    """A model with random weights, in evaluation mode; a folder gives its shape, not its weights."""
+    """A model with random weights for evaluation; a folder gives its shape, not its weights."""
     cls, config = _model_class(spec, imports)
     torch.manual_seed(seed)
     before = torch.get_default_dtype()
@@ -182,7 +183,7 @@ def build(
 def make_inputs(
     models: Mapping[str, Any], *, input_tokens: int, batch_size: int = 1, seed: int = 0
 ) -> torch.Tensor:
-    """Token ids (batch, input_tokens) that every model knows, free of special tokens: on the CPU."""
+    """Token ids (batch, input_tokens) that every model knows, no special ones; on the CPU."""
     smallest = min(model.config.vocab_size for model in models.values())
     generator = torch.Generator().manual_seed(seed)
     low = min(10, smallest - 1)  # the first ids are the special ones
@@ -214,12 +215,14 @@ def measure(
     batch_size: int = 1,
     repeats: int = 10,
     warmup: int = 1,
+    max_seconds: float = float("inf"),
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Time generation: same inputs, same forced output length, order shuffled in every round.
 
-    Interleaving spreads a slow minute of the machine over all models alike. One record a model:
-    seconds of each repeat, their median, p5 and p95 (of a batch), explanations and tokens a second.
+    Interleaving spreads a slow minute of the machine over all models alike. After `max_seconds`
+    no further round begins. One record a model: seconds of each repeat, their median, p5 and p95
+    (of a batch), explanations and tokens a second.
     """
     for name, value in {
         "input_tokens": input_tokens,
@@ -235,7 +238,10 @@ def measure(
             generate(model, inputs, output_tokens)
     seconds: dict[str, list[float]] = {name: [] for name in models}
     order, rng = list(models), random.Random(seed)
+    start = time.perf_counter()
     for _ in range(repeats):
+        if seconds[order[0]] and time.perf_counter() - start > max_seconds:
+            break
         rng.shuffle(order)
         for name in order:
             with Timer(models[name].device) as timer:
@@ -275,29 +281,49 @@ def weight_bytes(model: Any) -> int:
 
 
 def _peak_here(spec: str, settings: Mapping[str, Any], imports: Sequence[str]) -> dict[str, int]:
-    """Bytes at the peak of building `spec` and generating once, in this process."""
+    """Bytes that `spec` and one generation take at their peak, in this process."""
     device = str(settings["device"])
-    cuda = device.startswith("cuda")
-    if cuda:
-        gc.collect()
+    # What libraries load and keep on first use belongs to no model.
+    generate(build("quick-student", device=device), torch.full((1, 4), 10), 2)
+    gc.collect()
+    if device.startswith("cuda"):
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated() if cuda else _resident_peak()
+    before = _memory(device)
     model = build(
         spec, device=device, dtype=settings["dtype"], seed=settings["seed"], imports=imports
     )
+    gc.collect()
+    _reset_peak(device)  # what building took for a moment is not the memory of inference
     inputs = make_inputs(
         {spec: model}, input_tokens=settings["input_tokens"], batch_size=settings["batch_size"]
     )
     generate(model, inputs, settings["output_tokens"])
-    after = torch.cuda.max_memory_allocated() if cuda else _resident_peak()
-    return {"peak_bytes": after - before, "weight_bytes": weight_bytes(model)}
+    return {
+        "peak_bytes": _memory(device, peak=True) - before,
+        "weight_bytes": weight_bytes(model),
+    }
 
 
-def _resident_peak() -> int:
-    """The largest resident size that this process has had, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def _memory(device: str, peak: bool = False) -> int:
+    """Bytes in use now or at the peak: of torch's allocator on a GPU, else of this process."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()
+    status = Path("/proc/self/status")
+    if status.is_file():  # not getrusage: on Linux its peak includes that of the parent process
+        label = "VmHWM:" if peak else "VmRSS:"
+        line = next(x for x in status.read_text().splitlines() if x.startswith(label))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes, never goes down
+
+
+def _reset_peak(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # not Linux, or not allowed: building counts too
+        pass
 
 
 def peak_memory(
@@ -311,10 +337,10 @@ def peak_memory(
     seed: int = 0,
     imports: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Peak bytes of building a model and explaining once, and bytes of its weights.
+    """Peak bytes of a model that explains one batch, and bytes of its weights.
 
     GPU: what torch's allocator held at most. CPU: by how much the resident size of a fresh process
-    grew at its peak (a fresh one, since peaks never go down), libraries not counted.
+    grew, libraries not counted; where the system cannot reset a peak, building the model counts.
     """
     settings = {
         "device": device, "dtype": dtype, "input_tokens": input_tokens,
@@ -383,8 +409,7 @@ def benchmark(
         for spec in specs
     }  # fmt: skip
     models = {
-        spec: build(spec, device=device, dtype=dtype, seed=seed, imports=imports)
-        for spec in specs
+        spec: build(spec, device=device, dtype=dtype, seed=seed, imports=imports) for spec in specs
     }
     timings = [
         timing
@@ -421,10 +446,13 @@ def benchmark(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m prism_utils.efficiency", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m prism_utils.efficiency",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--models", nargs="+", default=["quick-student", "bart-base"],
-                        help=f"checkpoint folders or: {', '.join(CONFIGURATIONS)}")  # fmt: skip
+                        help="checkpoint folders or: " + ", ".join(CONFIGURATIONS))  # fmt: skip
     parser.add_argument("--out", type=Path, help="where the JSON record goes (default: stdout)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
@@ -438,14 +466,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="modules that hold the model classes of folders")  # fmt: skip
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     parser.add_argument("--settings", type=json.loads, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.peak_of:
-        print(json.dumps(_peak_here(options.peak_of, options.settings, options.imports)))
+    given = vars(parser.parse_args(arguments))
+    out, specs, peak_of, settings = (given.pop(k) for k in ("out", "models", "peak_of", "settings"))
+    if peak_of:
+        print(json.dumps(_peak_here(peak_of, settings, given["imports"])))
         return 0
-    given = vars(options)
-    out = given.pop("out")
-    specs = given.pop("models")
-    given.pop("peak_of"), given.pop("settings")
     try:
         record = benchmark(specs, **given)
     except ValueError as error:

@@ -11,6 +11,8 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ from datasets import Dataset
 from transformers import (
     DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
+    logging,
     set_seed,
 )
 from transformers.trainer_utils import get_last_checkpoint
@@ -50,6 +54,35 @@ class Recipe:
     eval_every: int = 200
     patience: int = 3
     seed: int = 0
+
+
+class Probe(TrainerCallback):
+    """Measure something of the student at every validation, against training steps and seconds.
+
+    measure: called with the model in evaluation mode, returns named numbers. `table` then has one
+    row a validation: step, seconds (of training alone) and these.
+    """
+
+    def __init__(self, measure: Callable[[Any], dict[str, float]]) -> None:
+        self.measure = measure
+        self.rows: list[dict[str, float]] = []
+        self.seconds = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._start = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.seconds += time.perf_counter() - self._start
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        model = kwargs["model"]
+        row = {"step": state.global_step, "seconds": self.seconds}
+        self.rows.append(row | self.measure(model.eval()))
+        model.train()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows)
 
 
 def encode(
@@ -159,6 +192,9 @@ def finetune(
         data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
         callbacks=hooks,
     )
+    if not progress:
+        trainer.remove_callback(PrinterCallback)
+        logging.disable_progress_bar()
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     trainer.train(resume_from_checkpoint=last)
 

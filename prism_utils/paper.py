@@ -58,9 +58,9 @@ def _table(
 #: Data set -> statistic. Sequences are samples: a history of at most 50 items and one target.
 TABLE_1: dict[str, dict[str, Value]] = {
     dataset: {
-        statistic: Value(value, f"Table 1, row # {statistic}, column {dataset}")
+        statistic: Value(value, f"Table 1, row # {statistic.title()}, column {dataset}")
         for statistic, value in zip(
-            ("Users", "Items", "Train Sequences", "Test Sequences"), values, strict=True
+            ("users", "items", "train sequences", "test sequences"), values, strict=True
         )
     }
     for dataset, values in {
@@ -160,8 +160,7 @@ TABLE_5: tuple[Case, ...] = (
     Case(
         "… Ferris Bueller’s Day Off …",
         "Sixteen Candles",
-        "The user has a history of watching comedies, "
-        "and Sixteen Candles is based on teen angst.",
+        "The user has a history of watching comedies, and Sixteen Candles is based on teen angst.",
         "Sixteen Candles is a movie.",
         "The user has a history of watching movies about high school. "
         "Sixteen Candles is based on teen angst.",
@@ -170,7 +169,9 @@ TABLE_5: tuple[Case, ...] = (
 )
 
 _CLAIMS = (
-    Claim("speedup", "the student explains 24 times faster than its teacher", "abstract", 24, "times"),
+    Claim(
+        "speedup", "the student explains 24 times faster than its teacher", "abstract", 24, "times"
+    ),
     Claim("memory", "the student needs a tenth of its teacher's memory", "abstract", 10, "times"),
     Claim("student_parameters", "the student has 140M parameters", "abstract", 140e6),
     Claim("teacher_parameters", "the teacher has 11B parameters", "abstract", 11e9),

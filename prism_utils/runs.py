@@ -104,14 +104,30 @@ class Run:
         partial.replace(path)
         return path
 
+    def add(self, name: str, frame: pd.DataFrame) -> Path:
+        """Put systems' rows into a table that has a `system` column, in the place of older ones.
+
+        So a notebook that is run again replaces its own systems' rows and no others.
+        """
+        if self.table(name).is_file():
+            there = self.read(name)
+            others = there[~there["system"].isin(frame["system"].unique())]
+            frame = pd.concat([others, frame], ignore_index=True) if len(others) else frame
+        return self.write(name, frame)
+
     def require(self, name: str, made_by: str) -> pd.DataFrame:
         """Read a table that the notebook `made_by` makes; the error says to run that one first."""
+        self.require_path(name, made_by)
+        return self.read(name)
+
+    def require_path(self, name: str, made_by: str) -> Path:
+        """As `require`, for a table that is too large to be read whole: where it is kept."""
         if not self.table(name).is_file():
             raise InputError(
                 f"{self.table(name)} is missing: run notebook {made_by} first "
                 f"(make book PROFILE={self.path.resolve().name} runs all of them in order)"
             )
-        return self.read(name)
+        return self.table(name)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -164,7 +180,7 @@ def commit(folder: Path) -> str | None:
 
 
 def device() -> dict[str, Any]:
-    """The machine: processor, cores this process may use, memory in GiB, GPU name if there is one."""
+    """The machine: processor, cores this process may use, memory in GiB, GPU if there is one."""
     facts: dict[str, Any] = {"cpu": _cpu_name(), "cores": os.cpu_count() or 1}
     if hasattr(os, "sched_getaffinity"):  # Linux: honours containers and taskset
         facts["cores"] = len(os.sched_getaffinity(0))
@@ -179,7 +195,7 @@ def device() -> dict[str, Any]:
 
 
 def _cpu_name() -> str:
-    """The processor's marketing name; `platform.processor()` is empty or generic on most systems."""
+    """The processor's full name, where `platform.processor()` is empty or generic."""
     if sys.platform == "darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         done = subprocess.run(command, capture_output=True, text=True)

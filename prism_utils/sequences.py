@@ -8,7 +8,7 @@ filters of users or items, negative sampling and padding.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -43,8 +43,8 @@ class _Ordered(NamedTuple):
 
 
 def _codes(values: pd.Series) -> tuple[np.ndarray, pa.Array]:
-    encoded = pa.array(values, type=pa.string(), from_pandas=True).dictionary_encode()
-    return encoded.indices.to_numpy(), encoded.dictionary
+    codes, distinct = pd.factorize(values)
+    return codes, pa.array(distinct, pa.string())
 
 
 def _times(interactions: pd.DataFrame) -> np.ndarray:
@@ -57,11 +57,15 @@ def _times(interactions: pd.DataFrame) -> np.ndarray:
             f"table 'interactions': row {missing.argmax() + 1}: 'timestamp' is missing while other "
             "rows have one; fill it in, or drop the column to use the order of the file"
         )
-    return interactions["timestamp"].to_numpy()
+    times = interactions["timestamp"]
+    # nullable columns would become objects; floats could not hold nanoseconds
+    return times.to_numpy(np.int64 if pd.api.types.is_integer_dtype(times) else np.float64)
 
 
 def _order(interactions: pd.DataFrame) -> _Ordered:
     check(interactions, "interactions")
+    if not len(interactions):
+        raise InputError("table 'interactions' has no rows, so there are no sequences")
     user, users = _codes(interactions["user_id"])
     item, items = _codes(interactions["item_id"])
     rows = np.lexsort((_times(interactions), user))  # stable: ties stay in file order
@@ -78,8 +82,11 @@ def _is_test(
     """Boolean mask over the ordered interactions: which samples (position > 0) are test."""
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}: {nearest(split, SPLITS)}")
-    if isinstance(test_fraction, bool) or not 0 <= test_fraction < 1:
+    number = isinstance(test_fraction, int | float) and not isinstance(test_fraction, bool)
+    if not number or not 0 <= test_fraction < 1:
         raise InputError(f"test_fraction must be at least 0 and below 1, found {test_fraction!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be an integer of at least 0, found {seed!r}")
     test = np.zeros(len(ordered.user), dtype=bool)
     if split == "leave_last":
         last = ordered.starts[1:] - 1
@@ -213,20 +220,28 @@ def _open(path: str | Path) -> pq.ParquetFile:
     if not path.is_file():
         raise InputError(f"{path}: no such file; write_samples makes it")
     try:
-        file = pq.ParquetFile(path, read_dictionary=["history.list.element"])
+        schema = pq.read_metadata(path).schema
     except pa.ArrowInvalid as error:
         raise InputError(f"{path}: not a readable Parquet file ({error})") from error
-    missing = set(SCHEMAS["samples"]) - set(file.schema_arrow.names)
+    columns = [schema.column(n).path for n in range(len(schema))]
+    missing = set(SCHEMAS["samples"]) - {column.split(".")[0] for column in columns}
     if missing:
-        file.close()
         raise InputError(f"{path}: column '{min(missing)}' is missing; this is no samples table")
-    return file
+    histories = [column for column in columns if column.startswith("history.")]
+    return pq.ParquetFile(path, read_dictionary=histories)
 
 
 def read_samples(
-    path: str | Path, split: str | None = None, limit: int | None = None, seed: int = 0
+    path: str | Path,
+    split: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    *,
+    sample_ids: Iterable[str] | None = None,
 ) -> pd.DataFrame:
     """Rows of a samples file: those of `split`, and of these `limit` drawn at random with `seed`.
+
+    `sample_ids` keeps those rows only; ids that the file does not hold are passed over.
 
     Rows keep the order of the file. Only the drawn rows become Python lists, so a thousand
     samples out of millions take little memory. A `limit` above what there is gives all.
@@ -241,6 +256,9 @@ def read_samples(
             if not len(rows):
                 known = pc.unique(splits).to_pylist()
                 raise InputError(f"{path}: no split {split!r}: {nearest(split, known)}")
+        if sample_ids is not None:
+            wanted = pc.is_in(file.read(columns=["sample_id"])["sample_id"], pa.array(list(sample_ids), pa.string()))
+            rows = rows[wanted.to_numpy()[rows]]
         if limit is not None and limit < len(rows):
             rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
         parts, begin = [], 0
@@ -252,6 +270,16 @@ def read_samples(
             begin = end
         frame = pd.concat(parts, ignore_index=True) if parts else _to_frame(file.read())
     return check(frame, "samples", source=str(path))
+
+
+def history_lengths(path: str | Path) -> np.ndarray:
+    """Length of each sample's history in a samples file, int64 (samples,)."""
+    with _open(path) as file:
+        parts = [
+            pc.list_value_length(file.read_row_group(group, columns=["history"])["history"])
+            for group in range(file.num_row_groups)
+        ]
+    return np.concatenate([part.to_numpy().astype(np.int64) for part in parts])
 
 
 def dataset_statistics(
@@ -288,9 +316,11 @@ def _history_ends(samples: pd.DataFrame | str | Path) -> pd.DataFrame:
     columns = ["sample_id", "user_id", "item_id", "split"]
     if isinstance(samples, pd.DataFrame):
         histories = check(samples, "samples")["history"]
-        ends = [(len(h), h[0], h[-1]) if len(h) else (0, None, None) for h in histories]
-        added = pd.DataFrame(ends, columns=["length", "oldest", "newest"], index=samples.index)
-        return samples[columns].join(added)
+        return samples[columns].assign(
+            length=np.array([len(h) for h in histories], dtype=np.int64),
+            oldest=[h[0] if len(h) else None for h in histories],
+            newest=[h[-1] if len(h) else None for h in histories],
+        )
     parts = []
     with _open(samples) as file:
         for group in range(file.num_row_groups):
@@ -298,8 +328,12 @@ def _history_ends(samples: pd.DataFrame | str | Path) -> pd.DataFrame:
             history = table["history"].combine_chunks()
             length = history.value_lengths().to_numpy()
             begin = history.offsets.to_numpy()[:-1]
-            ids = np.append(history.values.dictionary.to_numpy(False), None)
-            code = np.append(history.values.indices.to_numpy(), len(ids) - 1)
+            items = history.values
+            if not pa.types.is_dictionary(items.type):  # not a file of write_samples
+                items = items.cast(pa.string()).dictionary_encode()
+            # one entry more, null, stands for the ends of an empty history
+            ids = np.array([*items.dictionary.to_pylist(), None], dtype=object)
+            code = np.append(items.indices.to_numpy(), len(ids) - 1)
             oldest = np.where(length > 0, begin, len(code) - 1)
             newest = np.where(length > 0, begin + length - 1, len(code) - 1)
             parts.append(
@@ -383,13 +417,14 @@ def _locate(
     sample_id is the sample's item, and the history begins and ends where its window does.
     """
     ends = _history_ends(samples)
-    place = pc.extract_regex(pa.array(ends["sample_id"]), r"(?s)^(?P<user>.*):(?P<position>\d+)$")
+    ids = pa.array(ends["sample_id"], pa.string())
+    place = pc.extract_regex(ids, r"(?s)^(?P<user>.*):(?P<position>\d+)$")
     position = pc.cast(pc.struct_field(place, "position"), pa.int64()).fill_null(0).to_numpy()
     user = pc.index_in(pa.array(ends["user_id"], pa.string()), value_set=ordered.users)
     user = user.fill_null(-1).to_numpy()
     length = ends["length"].to_numpy()
     fits = (position >= 1) & (user >= 0) & (length <= position)
-    fits &= position < (ordered.starts[1:] - ordered.starts[:-1])[user]
+    fits &= position < np.diff(ordered.starts)[user]
     rows = np.where(fits, ordered.starts[user] + position, 0)
     for column, row in (
         ("item_id", rows),

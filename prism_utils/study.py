@@ -157,7 +157,8 @@ def checked(value: Any, parameter: Parameter, where: str) -> Any:
             f"{where}: '{parameter.name}' must be {parameter.type}, "
             f"found {value!r} ({type(value).__name__})"
         )
-    return float(value) if parameter.type == "float" else value
+    known: Any = value
+    return float(known) if parameter.type == "float" else known
 
 
 def parse_setting(setting: str) -> tuple[str, str, str]:
@@ -253,8 +254,10 @@ def package_digest() -> str:
     """SHA-256 of the package's sources and bundled tables."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".csv")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted(p for p in package.rglob("*") if p.is_file()):
+        name = path.relative_to(package)
+        if not {"__pycache__", "_study"} & set(name.parts):
+            digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -296,7 +299,8 @@ def merged(source: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nb
         cells.append(cell)
         if "parameters" in cell.metadata.get("tags", []):
             cells += [c for c in executed.cells if injected(c)]
-    return nbformat.from_dict(source | {"cells": cells})
+    language = {"language_info": executed.metadata.get("language_info", {"name": "python"})}
+    return nbformat.from_dict(source | {"cells": cells, "metadata": source.metadata | language})
 
 
 # ---------------------------------------------------------------- running
@@ -348,7 +352,8 @@ def execute(step: Step, run: Run) -> None:
     try:
         executed = papermill.execute_notebook(
             str(step.source), str(target.resolve()), step.values,
-            kernel_name="python3", cwd=str(project_root()), progress_bar=False,
+            kernel_name="python3", language="python", cwd=str(project_root()), progress_bar=False,
+            extra_arguments=["--log-level=CRITICAL"],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         reason = (error.evalue.strip().splitlines() or [""])[-1]
@@ -367,7 +372,9 @@ def execute(step: Step, run: Run) -> None:
 def files(run: Run) -> dict[str, tuple[int, int]]:
     """What notebooks left in the run's folder: path -> (size, time of change)."""
     ours = ("book", "notebooks", "steps.json", "run.json", ".lock")
-    paths = [p for top in run.path.iterdir() if top.name not in ours for p in (top, *top.rglob("*"))]
+    paths = [
+        p for top in run.path.iterdir() if top.name not in ours for p in (top, *top.rglob("*"))
+    ]
     stats = {p.relative_to(run.path).as_posix(): p.stat() for p in paths if p.is_file()}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 

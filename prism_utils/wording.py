@@ -97,13 +97,13 @@ def article(phrase: str) -> str:
     ['an', 'a', 'an', 'an', 'a']
     """
     word = re.split(r"[\W_]", phrase.lstrip("\"'(["), maxsplit=1)[0]
-    if len(word) > 1 and word.isupper() and not re.search("[AEIOU]", word):
-        return "an" if word[0] in "FHLMNRSX" else "a"  # spelled out letter by letter
+    if len(word) in (2, 3) and word.isupper():  # spelled out letter by letter
+        return "an" if word[0] in "AEFHILMNORSX" else "a"
     if re.match(r"(8|11$|18$)", word):
         return "an"
     if re.match(r"(?i)(eu|uni([^nmd]|$)|us([aeu]|$)|ut[aeio]|one$|once$)", word):
         return "a"
-    return "an" if re.match(r"(?i)([aeiou]|hono|hour|heir)", word) else "a"
+    return "an" if re.match(r"(?i)([aeiou]|honest|hono|hour|heir)", word) else "a"
 
 
 def surfaces(kind: str, value: str) -> tuple[str, ...]:
@@ -116,11 +116,6 @@ def surfaces(kind: str, value: str) -> tuple[str, ...]:
         return (value,)
     one, many = _GENRES.get(value.lower(), (value, ""))
     return (one, many) if many else (one,)
-
-
-def surface(kind: str, value: str) -> str:
-    """The usual written form of an attribute value (`surfaces(kind, value)[0]`)."""
-    return surfaces(kind, value)[0]
 
 
 def decade(year: float | None) -> list[str]:

@@ -15,6 +15,7 @@ from prism_utils.human_eval.agreement import (
     counts_table,
     fleiss_kappa,
     landis_koch,
+    within_one,
 )
 from prism_utils.human_eval.simulation import simulate_ratings
 from prism_utils.tables import check
@@ -124,6 +125,15 @@ def test_agreement_falls_with_noise_and_is_perfect_without_it():
         for noise in (0.2, 0.6, 1.5)
     ]
     assert kappas == sorted(kappas, reverse=True)
+
+
+def test_pairs_within_one_point():
+    assert within_one([[0, 2, 2], [4, 0, 0]]) == 1
+    assert within_one([[2, 0, 2]]) == pytest.approx(2 / 6)
+    ratings = simulate_ratings(SUBJECTS, raters=2, dimensions=["faithfulness"])
+    wide = ratings.pivot(index="sample_id", columns="rater_id", values="rating")
+    close = (wide["r01"] - wide["r02"]).abs() <= 1
+    assert within_one(counts_table(ratings)) == pytest.approx(close.mean())
 
 
 def test_quality_moves_the_ratings():

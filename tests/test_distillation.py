@@ -24,7 +24,13 @@ ITEMS = pd.DataFrame(
 )
 SAMPLES = pd.DataFrame(
     [
-        (f"s{n}", f"u{n % 9}", [f"i{(n + k) % 30}" for k in range(1, 2 + n % 4)], f"i{n % 30}", "train")
+        (
+            f"s{n}",
+            f"u{n % 9}",
+            [f"i{(n + k) % 30}" for k in range(1, 2 + n % 4)],
+            f"i{n % 30}",
+            "train",
+        )
         for n in range(120)
     ],
     columns=["sample_id", "user_id", "history", "item_id", "split"],

@@ -17,7 +17,20 @@ from prism_utils.metrics.overlap import METRICS, rouge, rouge_pairs
 from prism_utils.tables import check
 from prism_utils.teachers.grammar import GrammarTeacher
 
-WORDS = ["the", "film", "Films", "is", "sci-fi", "It’s", "based", "running", "runs", "1985", "—", "é"]
+WORDS = [
+    "the",
+    "film",
+    "Films",
+    "is",
+    "sci-fi",
+    "It’s",
+    "based",
+    "running",
+    "runs",
+    "1985",
+    "—",
+    "é",
+]
 sentences = st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join) | st.text(max_size=20)
 
 
@@ -97,23 +110,24 @@ def score(text, item="f", history=("a", "t"), items=ITEMS):
 
 
 def titles(text):
-    return [t for t in Grounding(ITEMS).mentions([text])["title"] if t]
+    found = Grounding(ITEMS).mentions([text])
+    return found.loc[found["kind"] == "title", "value"].tolist()
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("You saw Aliens and The Thing.", ["aliens", "the thing"]),
-        ("You saw the Thing, not the thing.", ["the thing"]),
+        ("You saw Aliens and The Thing.", ["Aliens", "The Thing"]),
+        ("You saw the Thing, not the thing.", ["The Thing"]),
         ("No alien, no heat, no max.", []),
         ("Alien-like dread, Alienated people", []),
-        ("“Heat”: Max’s best; ALIEN", ["heat", "max", "alien"]),
-        ("Back To The Future is fun", ["back to the future"]),
+        ("“Heat”: Max’s best; ALIEN", ["Heat", "Max", "Alien"]),
+        ("Back To The Future is fun", ["Back to the Future"]),
         ("directed by Max Schreck", []),  # a title inside a person's name
-        ("It is fun. It grips. You saw It!", ["it"]),  # as the start of a sentence: a pronoun
-        ('"It" grips', ["it"]),
-        ("Airplane! flies; airplane! does not", ["airplane!"]),
-        ("İ saw Alien", ["alien"]),  # lower case is longer than this letter
+        ("It is fun. It grips. You saw It!", ["It"]),  # as the start of a sentence: a pronoun
+        ('"It" grips', ["It"]),
+        ("Airplane! flies; airplane! does not", ["Airplane!"]),
+        ("İ saw Alien", ["Alien"]),  # lower case is longer than this letter
     ],
 )
 def test_titles_are_found_as_whole_words_with_their_capitals(text, expected):
@@ -123,7 +137,15 @@ def test_titles_are_found_as_whole_words_with_their_capitals(text, expected):
 def test_a_long_match_that_fails_does_not_hide_a_short_one():
     items = pd.DataFrame({"item_id": ["1", "2"], "title": ["Bad Boys", "Bad Boys I"]})
     found = Grounding(items).mentions(["I like Bad Boys In Blue"])
-    assert found["title"].tolist() == ["bad boys"]
+    assert found["value"].tolist() == ["Bad Boys"]
+
+
+def test_mentions_say_which_text_where_and_what():
+    found = Grounding(ITEMS).mentions(["", "Heat, by Ridley Scott"])
+    assert found.to_dict("split")["data"] == [
+        [1, 0, 4, "title", "Heat"],
+        [1, 9, 21, "director", "Ridley Scott"],
+    ]
 
 
 def test_an_expected_title_is_read_as_one_even_at_the_start():

@@ -3,7 +3,7 @@ import pytest
 
 from prism_utils.errors import InputError
 from prism_utils.prompts import render_prompts
-from prism_utils.wording import article, attributes, plural, surface, surfaces, verbs
+from prism_utils.wording import article, attributes, plural, surfaces, verbs
 
 ITEMS = pd.DataFrame(
     {
@@ -88,9 +88,7 @@ def test_bad_input_is_named():
     with pytest.raises(InputError, match="template 'compct' is unknown: did you mean 'compact'"):
         render_prompts(sample([]), ITEMS, template="compct")
     with pytest.raises(InputError, match="max_tokens=3 is too small: the prompt of sample 's1'"):
-        render_prompts(
-            sample(["1"]), ITEMS, template="compact", count_tokens=words, max_tokens=3
-        )
+        render_prompts(sample(["1"]), ITEMS, template="compact", count_tokens=words, max_tokens=3)
     with pytest.raises(InputError, match="go together"):
         render_prompts(sample([]), ITEMS, max_tokens=3)
     with pytest.raises(InputError, match="max_history must be 0 or more"):
@@ -100,16 +98,19 @@ def test_bad_input_is_named():
 
 
 def test_english_of_single_words():
-    right = {"a": "comedy university European one-off uniform NASA US", "an": "action hour umbrella"}
+    right = {
+        "a": "comedy university European one-off uniform NASA US",
+        "an": "action hour umbrella",
+    }
     for wanted, phrases in right.items():
         for phrase in phrases.split():
             assert article(phrase) == wanted, phrase
     assert article("unidentified object") == "an" and article("FBI story") == "an"
     assert plural("business") == "businesses" and plural("story") == "stories"
     assert verbs("business")[0] == "visited" and verbs("gadget")[1] == "chosen"
-    assert surface("genre", "Sci-Fi") == "science fiction"
+    assert surfaces("genre", "Sci-Fi") == ("science fiction",)
     assert surfaces("genre", "Drama") == ("drama", "dramas")
-    assert surface("genre", "Solarpunk") == "Solarpunk" and surface("theme", "War") == "War"
+    assert surfaces("genre", "Solarpunk") == ("Solarpunk",) and surfaces("theme", "War") == ("War",)
 
 
 def test_attributes_of_a_table_include_the_decade_and_skip_placeholders():

@@ -75,7 +75,9 @@ def verify(items, samples, told):
     assert told["sample_id"].tolist() == samples["sample_id"].tolist()
     for sample, text in zip(samples.itertuples(), told.itertuples(), strict=True):
         name, history = title[sample.item_id], [title[i] for i in sample.history]
-        own_forms = {f for vs in forms_of[sample.item_id].values() for fs in vs.values() for f in fs}
+        own_forms = {
+            f for vs in forms_of[sample.item_id].values() for fs in vs.values() for f in fs
+        }
         assert has_words(text.text, name) or name in text.text, text
         assert set(text.cites) <= set(history) and all(c in text.text for c in text.cites), text
         named = {name, *text.cites}
@@ -118,11 +120,7 @@ def verify(items, samples, told):
                     kind == text.kind
                     and any(has_words(text.text, form) for form in surfaces(kind, value))
                     and all(
-                        any(
-                            value in forms_of[i][kind]
-                            for i in sample.history
-                            if title[i] == cited
-                        )
+                        any(value in forms_of[i][kind] for i in sample.history if title[i] == cited)
                         for cited in text.cites
                     )
                     for kind, value in common
@@ -131,14 +129,14 @@ def verify(items, samples, told):
                 assert "history" not in rest and "watched" not in rest, text
 
 
-def distinct_frames(items, told):
+def distinct_frames(items, samples, told):
     """Distinct texts once titles and attribute values are masked."""
-    forms = sorted(written(items)[1], key=len, reverse=True)
+    title, forms_of = dict(zip(items["item_id"], items["title"], strict=True)), written(items)[0]
     frames = set()
-    for text in told.itertuples():
-        named = [*items["title"][[t in text.text for t in items["title"]]], *text.cites]
-        masked = cut(text.text, named)
-        frames.add(cut(masked, [form for form in forms if form in masked]))
+    for item, text in zip(samples["item_id"], told.itertuples(), strict=True):
+        values = {f for vs in forms_of[item].values() for forms in vs.values() for f in forms}
+        names = {title[item], *text.cites, text.error_text} - {""}
+        frames.add(cut(cut(text.text, names), {v for v in values if v in text.text}))
     return len(frames)
 
 
@@ -157,7 +155,7 @@ def test_every_label_and_claim_holds_on_the_embedded_films(films):
         assert abs(shares[kind] - 0.1) < 0.025
     lengths = told["text"].str.split().str.len()
     assert lengths.quantile(0.01) >= 9 and lengths.quantile(0.99) <= 40
-    assert distinct_frames(films, told.head(1000)) >= 300
+    assert distinct_frames(films, samples[:1000], told[:1000]) >= 300
 
 
 def test_systematic_errors_are_labelled_as_truly(films):
@@ -172,7 +170,7 @@ def test_it_explains_movielens(shared_data):
     assert set(told["kind"]) >= {"genre", "decade"} and set(told["error"]) == {"", *ERROR_KINDS}
     title = dict(zip(items["item_id"], items["title"], strict=True))
     assert all(title[i] in t for i, t in zip(samples["item_id"], told["text"], strict=True))
-    assert distinct_frames(items, told) >= 300
+    assert distinct_frames(items, samples, told) >= 300
 
 
 def test_it_explains_a_bookshop():
@@ -228,18 +226,13 @@ def test_identity_matters_as_much_as_voice_strength_says(films):
 def test_a_systematic_error_is_the_same_for_the_same_item(films):
     ids = films["item_id"].tolist()
     samples = pd.DataFrame(
-        [
-            (f"s{n}", f"u{n}", [ids[(n % 3) + 100]], ids[n % 20], "train")
-            for n in range(400)
-        ],
+        [(f"s{n}", f"u{n}", [ids[(n % 3) + 100]], ids[n % 20], "train") for n in range(400)],
         columns=["sample_id", "user_id", "history", "item_id", "split"],
     )
     for kind in ERROR_KINDS:
         spread = {}
         for systematic in (True, False):
-            teacher = GrammarTeacher(
-                films, error_rate=1, error_kinds=[kind], systematic=systematic
-            )
+            teacher = GrammarTeacher(films, error_rate=1, error_kinds=[kind], systematic=systematic)
             told = teacher.explain(samples)
             assert set(told["error"]) == {kind}
             # A plural ("dramas") is the same wrong value as its singular.
@@ -278,9 +271,21 @@ def test_a_sequel_never_serves_as_wrong_title():
 
 
 def test_odd_titles_read_well():
-    titles = ["Airplane!", "What's Up, Doc?", "...And Justice for All", "$", "S.W.A.T.", "Go {fast}"]
+    titles = [
+        "Airplane!",
+        "What's Up, Doc?",
+        "...And Justice for All",
+        "$",
+        "S.W.A.T.",
+        "Go {fast}",
+    ]
     items = pd.DataFrame(
-        {"item_id": list("123456"), "title": titles, "genre": [["Comedy", "Film-Noir"]] * 6}
+        {
+            "item_id": list("123456"),
+            "title": titles,
+            "genre": [["Comedy", "Film-Noir"]] * 6,
+            "actor": [["Robert Downey Jr."]] * 6,
+        }
     )
     samples = draw_samples(items, 500, longest=3)
     told = GrammarTeacher(items).explain(samples)
@@ -377,14 +382,11 @@ def test_models_answer_in_order_whatever_the_batch(checkpoints, films, kind):
             max_new_tokens=6,
             template="compact",
         ).explain(samples)
-        for size in (1, 3, 16)
+        for size in (1, 3)
     ]
     assert told[0]["sample_id"].tolist() == samples["sample_id"].tolist()
     assert told[0]["system"].tolist() == [kind] * 7
-    for other in told[1:]:
-        pd.testing.assert_frame_equal(
-            told[0].drop(columns="seconds"), other.drop(columns="seconds")
-        )
+    pd.testing.assert_frame_equal(*(one.drop(columns="seconds") for one in told))
     assert (told[0]["tokens"] <= 6).all() and (told[0]["seconds"] > 0).all()
     if kind != "t5":
         assert told[0]["text"].nunique() > 1  # answers differ, so that an order would show
@@ -465,9 +467,7 @@ def test_recorded_explanations_come_back_by_either_key(tmp_path, films):
     samples = draw_samples(films, 5)
     by_id = samples[["sample_id"]].assign(explanation=[f"text {n}" for n in range(5)])
     by_pair = samples[["user_id", "item_id"]].assign(golden=by_id["explanation"])
-    by_id.sample(frac=1, random_state=0).to_json(
-        tmp_path / "a.jsonl", orient="records", lines=True
-    )
+    by_id.sample(frac=1, random_state=0).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
     by_pair.to_parquet(tmp_path / "b.parquet")
     first = RecordedTeacher(tmp_path / "a.jsonl").explain(samples)
     second = RecordedTeacher(tmp_path / "b.parquet", text_column="golden").explain(samples)
@@ -491,7 +491,7 @@ def test_recorded_errors_name_the_line(tmp_path, films):
         with pytest.raises(InputError, match=re.escape(message)):
             RecordedTeacher(write_lines(tmp_path / "r.jsonl", good, bad))
     teacher = RecordedTeacher(write_lines(tmp_path / "r.jsonl", good))
-    with pytest.raises(InputError, match="no explanation for 2 of 3 samples.*sample_id s1"):
+    with pytest.raises(InputError, match=r"no explanation for 2 of 3 samples.*sample_id s1"):
         teacher.explain(draw_samples(films, 3))
     with pytest.raises(InputError, match="no such file"):
         RecordedTeacher(tmp_path / "nothing.jsonl")
@@ -501,7 +501,11 @@ def test_recorded_errors_name_the_line(tmp_path, films):
 
 
 def test_profiles_become_samples(tmp_path):
-    record = {"user_profile": "Likes tacos.", "item_profile": "Sells tacos.", "title": "Taco Riendo"}
+    record = {
+        "user_profile": "Likes tacos.",
+        "item_profile": "Sells tacos.",
+        "title": "Taco Riendo",
+    }
     record |= {"user_id": 1, "item_id": "2", "explanation": "Tacos."}
     path = write_lines(tmp_path / "x.jsonl", record)
     samples, items = read_samples(path)

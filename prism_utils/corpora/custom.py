@@ -78,7 +78,7 @@ def _read(
         if name in data.column_names:
             try:
                 data = data.set_column(data.column_names.index(name), name, data[name].cast(kind))
-            except pa.ArrowInvalid as error:
+            except pa.ArrowException as error:
                 raise InputError(f"{path}: '{name}' must be {kind} ({error})") from error
     if not others:
         data = data.select([name for name in columns if name in data.column_names])

@@ -59,17 +59,18 @@ LAYOUTS = (
     _Layout("MovieLens 100K", "u.data", "u.item", False, "\t", "|", "latin-1", 24),
     _Layout("MovieLens 1M", "ratings.dat", "movies.dat", False, "::", "::", "latin-1", 3),
 )
-GENRES_100K = (  # the flags of u.item, in order; the first, "unknown", is none
-    "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|Fantasy|"
-    "Film-Noir|Horror|Musical|Mystery|Romance|Sci-Fi|Thriller|War|Western"
-).split("|")
+# The flags of u.item, in order.
+GENRES_100K = (
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
+    *("Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery"),
+    *("Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
+NO_GENRES = ("unknown", "(no genres listed)", "IMAX")  # the last is a format
 
-ARTICLES = (
-    "The A An La Le Les L' Il Lo I El Los Las Der Die Das Un Una Une Det Den De En Da"
-).split()
+ARTICLES = "The|A|An|La|Le|Les|L'|Il|Lo|I|El|Los|Las|Der|Die|Das|Un|Una|Une|Det|Den|De|En|Da"
 _YEAR = re.compile(r"\s*\((\d{4})(?:\s*[-–]\s*(?:\d{4})?)?\)$")
 _OTHER_TITLE = re.compile(r"\s+\((?:[^()]|\([^()]*\))*\)$")
-_ARTICLE = re.compile(rf"^(.+), ({'|'.join(ARTICLES)})$")
+_ARTICLE = re.compile(rf"^(.+), ({ARTICLES})$")
 NOT_THEMES = Path(__file__).with_name("not_themes.txt")
 
 
@@ -172,15 +173,15 @@ def _films(folder: Path, layout: _Layout) -> pd.DataFrame:
                 f"found {item_id!r} and {raw_title!r}"
             )
         title, year = split_title(raw_title)
-        if layout.films_fields > 3:
-            flags = zip(GENRES_100K, fields[-len(GENRES_100K) :], strict=True)
-            genre = [name for name, flag in flags if flag == "1" and name != "unknown"]
+        if layout.films_fields == 3:
+            genre = fields[2].split("|")
         else:
-            genre = [g for g in fields[2].split("|") if g and g != "(no genres listed)"]
+            flags = zip(GENRES_100K, fields[-len(GENRES_100K) :], strict=True)
+            genre = [name for name, flag in flags if flag == "1"]
         ids.append(item_id)
         titles.append(title)
         years.append(year)
-        genres.append(genre)
+        genres.append([name for name in genre if name and name not in NO_GENRES])
     year_column = pd.array(years, dtype="Int64")
     return pd.DataFrame(
         {

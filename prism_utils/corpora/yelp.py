@@ -118,5 +118,6 @@ def _first_problem(path: Path, columns: dict[str, str]) -> str | None:
                 try:
                     datetime.strptime(value, DATE)
                 except (TypeError, ValueError):
-                    return f"{path}: line {number}: 'date' must be like 2018-07-07 22:09:11, found {value!r}"
+                    wanted = "must be like 2018-07-07 22:09:11"
+                    return f"{path}: line {number}: 'date' {wanted}, found {value!r}"
     return None

@@ -67,6 +67,20 @@ def fleiss_kappa(counts: npt.ArrayLike | pd.DataFrame) -> float:
     return float(inter_rater.fleiss_kappa(table, method="fleiss"))
 
 
+def within_one(counts: npt.ArrayLike | pd.DataFrame) -> float:
+    """Share of pairs of raters, over all subjects, whose ratings differ by one category at most.
+
+    `counts` as for `fleiss_kappa`, its columns in the order of the scale.
+
+    >>> within_one([[1, 1, 0], [1, 0, 1]])
+    0.5
+    """
+    table = np.asarray(counts, dtype=float)
+    pairs = (table * (table - 1) / 2).sum() + (table[:, :-1] * table[:, 1:]).sum()
+    raters = table.sum(axis=1)
+    return float(pairs / (raters * (raters - 1) / 2).sum())
+
+
 def counts_table(ratings: pd.DataFrame, categories: Sequence[int] = LIKERT) -> pd.DataFrame:
     """Count the raters of each rated thing by category, for one study and dimension.
 
@@ -77,7 +91,9 @@ def counts_table(ratings: pd.DataFrame, categories: Sequence[int] = LIKERT) -> p
     for column in ("study", "dimension"):
         found = sorted(ratings[column].unique())
         if len(found) > 1:
-            raise InputError(f"ratings: several values of '{column}' ({', '.join(found)}); keep one")
+            raise InputError(
+                f"ratings: several values of '{column}' ({', '.join(found)}); keep one"
+            )
     strange = ~ratings["rating"].isin(list(categories)).to_numpy(dtype=bool)
     if strange.any():
         row = int(strange.argmax())

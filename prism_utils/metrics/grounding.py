@@ -34,14 +34,16 @@ _NAMES = ("director", "actor", "author")
 _CLOSED = (*_NAMES, "genre", "decade")
 # Titles that are also function words open sentences far more often than they name a film.
 _FUNCTION_WORDS = frozenset(
-    "a after all before go he her him his how i if in it its me my no now of on once or she so that "
-    "the their them then they this to up us we what when where who why with you your".split()
+    "a after all before go he her him his how i if in it its me my no now of on once or she so "
+    "that the their them then they this to up us we what when where who why with you your".split()
 )
-_HISTORY = re.compile(r"(?:your|viewing|watch|watching|reading|user's|users?|their|my|own)\s+$", re.I)
+_HISTORY = re.compile(
+    r"(?:your|viewing|watch|watching|reading|user's|users?|their|my|own)\s+$", re.I
+)
 _RELATION = re.compile(
     r"\b(?P<copula>(?:is|was|are|were|been)\s+(?:\w+\s+)?)?"
-    r"(?:based (?:up)?on|influenced by|inspired by|adapted from|(?:a |the )?(?:remake|sequel|prequel)"
-    r" (?:of|to))\s+(?P<quote>[\"“”‘']\s*)?",
+    r"(?:based (?:up)?on|influenced by|inspired by|adapted from"
+    r"|(?:a |the )?(?:remake|sequel|prequel) (?:of|to))\s+(?P<quote>[\"“”‘']\s*)?",
     re.I,
 )
 _OPENS_SENTENCE = re.compile(r"(?:^|[.!?:]\s+)[\"“”‘']?$")
@@ -79,16 +81,16 @@ class Grounding:
 
     Matches are whole words, leftmost-longest, so a title inside a longer title or a person's name
     does not count. A title's capitals must be capitals in the text ("Heat" is not "heat"); a
-    leading article may be small ("the Matrix"). Single-word titles that are function words ("It")
-    do not count at the start of a sentence, unless the film is the recommended one or in the history.
+    leading article may be small ("the Matrix"). Titles that are function words ("It") do not
+    count at the start of a sentence, unless the film is the recommended one or in the history.
     One-word values of an open kind (a tag such as "good") count only where the text presents them
     as such: "about heists", "with heists as a theme", "whose themes include heists".
 
     >>> items = pd.DataFrame({"item_id": ["1", "2"], "title": ["Alien", "Aliens"],
     ...                       "genre": [["Horror"], ["Action"]]})
     >>> found = Grounding(items).mentions(["Like Aliens, this horror film is no alien to you."])
-    >>> found[["start", "end", "title", "values"]].values.tolist()
-    [[5, 11, 'aliens', []], [18, 24, '', ['genre: Horror']]]
+    >>> found[["start", "end", "kind", "value"]].values.tolist()
+    [[5, 11, 'title', 'Aliens'], [18, 24, 'genre', 'Horror']]
     """
 
     def __init__(self, items: pd.DataFrame, noun: str = "film") -> None:
@@ -106,6 +108,7 @@ class Grounding:
             for value in {value for values in column for value in values}:
                 for form in surfaces(kind, value) + ((value[2:],) if kind == "decade" else ()):
                     forms.setdefault(normalise(form), (set(), {}))[1][kind, value] = form
+        self._written = {key: titles for key, (titles, _) in forms.items() if titles}
         self._automaton = ahocorasick.Automaton()
         for key, payload in forms.items():
             self._automaton.add_word(key, (len(key), key, *payload))
@@ -115,13 +118,20 @@ class Grounding:
         self._noun = re.compile(rf"\s*(?:{'|'.join(map(re.escape, sorted(nouns)))})?\s*,?\s*", re.I)
 
     def mentions(self, texts: Iterable[str]) -> pd.DataFrame:
-        """Every mention: row (of the text), start, end, title ("" for none), values ("kind: v")."""
+        """What stands where: text (its number), start, end, kind, value as the catalogue has it.
+
+        kind is "title" or a kind of attribute; words that can be several things have several rows.
+        """
         found = [
-            (row, m.start, m.end, m.title, sorted(f"{kind}: {value}" for kind, value in m.values))
-            for row, text in enumerate(texts)
+            (number, m.start, m.end, kind, value)
+            for number, text in enumerate(texts)
             for m in self._find(text, frozenset())
+            for kind, value in (
+                *(("title", title) for title in sorted(self._written.get(m.title, ()))),
+                *sorted(m.values),
+            )
         ]
-        return pd.DataFrame(found, columns=["row", "start", "end", "title", "values"])
+        return pd.DataFrame(found, columns=["text", "start", "end", "kind", "value"])
 
     def _find(self, text: str, expected: frozenset[str] | set[str]) -> list[Mention]:
         """Mentions in order. `expected`: normalised titles that are read as titles anywhere."""

@@ -35,7 +35,10 @@ def rouge_pairs(
     sizes = np.array([(len(r), len(c)) for r, c in pairs], dtype=float).reshape(-1, 2)
     scores = {}
     for n in (1, 2):
-        grams = {text: Counter(zip(*(t[i:] for i in range(n)))) for text, t in tokens.items()}
+        grams = {
+            text: Counter(zip(*(t[i:] for i in range(n)), strict=False))
+            for text, t in tokens.items()
+        }
         common = [
             (grams[r] & grams[c]).total() for r, c in zip(references, candidates, strict=True)
         ]

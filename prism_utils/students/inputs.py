@@ -16,9 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from .prism import PrismConfig
-
-USER_TOKEN = "<user>"
+from .prism import USER_TOKEN, PrismConfig
 
 
 class UserTable:

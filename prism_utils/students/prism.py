@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import BartConfig, BartForConditionalGeneration
+from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.bart.modeling_bart import BartEncoder
 
@@ -23,6 +23,7 @@ from ..errors import InputError, nearest
 PLACEMENTS = ("every_token", "user_token", "none")
 SCALES = ("1", "1/sqrt(d)")
 
+USER_TOKEN = "<user>"  # stands in the input where `user_token` placement adds the vector
 UNKNOWN_USER = 0  # this row of the user table is zero and stays zero
 
 
@@ -181,3 +182,65 @@ class PrismForConditionalGeneration(BartForConditionalGeneration):
             labels=labels,
             **kwargs,
         )
+
+
+def from_scratch(
+    tokenizer: Any,
+    num_users: int,
+    *,
+    d_model: int = 128,
+    layers: int = 2,
+    heads: int = 4,
+    max_positions: int = 256,
+    dropout: float = 0.0,
+    seed: int = 0,
+    **user_options: Any,
+) -> PrismForConditionalGeneration:
+    """A small student with random weights; user_options: placement, scale, user_dropout.
+
+    Its initialisation is not BART's N(0, 0.02), which suits d_model 768: at standard deviation
+    1/sqrt(d_model), embeddings times sqrt(d_model), a student of this size starts to copy titles
+    from its input several times earlier.
+    """
+    torch.manual_seed(seed)
+    return PrismForConditionalGeneration(
+        PrismConfig(
+            vocab_size=len(tokenizer),
+            d_model=d_model,
+            encoder_layers=layers,
+            decoder_layers=layers,
+            encoder_attention_heads=heads,
+            decoder_attention_heads=heads,
+            encoder_ffn_dim=4 * d_model,
+            decoder_ffn_dim=4 * d_model,
+            max_position_embeddings=max_positions,
+            dropout=dropout,
+            init_std=d_model**-0.5,
+            scale_embedding=True,
+            num_users=num_users,
+            user_token_id=tokenizer.convert_tokens_to_ids(USER_TOKEN),
+            **user_options,
+        )
+    )
+
+
+def from_checkpoint(
+    path: str, num_users: int, *, seed: int = 0, **user_options: Any
+) -> tuple[PrismForConditionalGeneration, Any]:
+    """A student that starts from a BART checkpoint (a folder or a hub name), and its tokenizer.
+
+    The checkpoint's weights are kept unchanged; the user table is drawn from N(0, init_std)
+    (section 4.3: "randomly initialized"). `user_token` placement adds one token for its
+    placeholder. user_options: placement, scale, user_dropout.
+    """
+    torch.manual_seed(seed)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    if user_options.get("placement") == "user_token":
+        tokenizer.add_special_tokens({"additional_special_tokens": [USER_TOKEN]})
+        user_options["user_token_id"] = tokenizer.convert_tokens_to_ids(USER_TOKEN)
+    model = PrismForConditionalGeneration.from_pretrained(
+        path, num_users=num_users, **user_options
+    )
+    if len(tokenizer) > model.config.vocab_size:
+        model.resize_token_embeddings(len(tokenizer))
+    return model, tokenizer

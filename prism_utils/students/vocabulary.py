@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<user>"]  # BART's first four ids, in BART's order
+from .prism import USER_TOKEN
+
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", USER_TOKEN]  # BART's first four ids, in BART's order
 
 
 def train_tokenizer(
@@ -69,7 +71,7 @@ def train_tokenizer(
         pad_token="<pad>",
         eos_token="</s>",
         unk_token="<unk>",
-        additional_special_tokens=["<user>"],
+        additional_special_tokens=[USER_TOKEN],
         model_max_length=model_max_length,
         clean_up_tokenization_spaces=False,
     )

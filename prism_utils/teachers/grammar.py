@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from itertools import chain
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -19,6 +19,7 @@ from ..errors import InputError, nearest
 from ..tables import check
 from ..wording import article, attributes, plural, surfaces, verbs
 
+T = TypeVar("T")
 ERROR_KINDS = ("title", "attribute", "relation")
 
 # How an attribute is said, by kind and role. {v} value, {g} a genre's noun phrase ("action film",
@@ -173,7 +174,8 @@ class GrammarTeacher:
     history, claims an attribute only of titles that have it, and claims nothing shared that is
     not. A text with an error holds exactly one false claim:
 
-    - `title`: a title foreign to item and history, as if the user had seen it;
+    - `title`: a title foreign to item and history, as if the user had seen it (where possible of
+      something that shares an attribute with the item, so that the text looks like any other);
     - `attribute`: a value that the item lacks, where possible one that a history item has;
     - `relation`: the item "is based on" or "was influenced by" a foreign title (Table 4).
 
@@ -199,10 +201,10 @@ class GrammarTeacher:
 
     >>> items = pd.DataFrame({"item_id": ["1", "2"], "title": ["Jaws", "Alien"],
     ...                       "genre": [["Horror"], ["Horror"]]})
-    >>> samples = pd.DataFrame({"sample_id": ["s"], "user_id": ["u"], "history": [["1"]],
+    >>> samples = pd.DataFrame({"sample_id": ["s1"], "user_id": ["u"], "history": [["1"]],
     ...                         "item_id": ["2"], "split": ["test"]})
     >>> print(GrammarTeacher(items, error_rate=0).explain(samples).text[0])
-    Among the films you watched is Jaws, and Alien is a horror film too.
+    Jaws could be the start of a taste for horror films, and Alien carries it on.
     """
 
     name = "grammar"
@@ -374,7 +376,11 @@ class GrammarTeacher:
         return [first]
 
     def _foreign_row(self, rng: Random, item: int, history: Sequence[str]) -> int:
-        """An item whose title cannot be taken for one of `item` and the whole history; -1: none."""
+        """An item whose title cannot be taken for that of `item` or of anything in the history.
+
+        One that shares an attribute with `item` is preferred, so that the text reads like any
+        other; -1 where no title is foreign.
+        """
         rows = (self._rows.get(past) for past in history)
         known = [
             _key(past) if row is None else self._keys[row]
@@ -383,12 +389,17 @@ class GrammarTeacher:
         known.append(self._keys[item])
         size = len(self._titles)
         draws = [int(rng.random() * size) for _ in range(8)]
+        foreign = -1
         # A few draws nearly always do; small catalogues are then searched from the last draw on.
-        for row in chain(draws, range(draws[-1] + 1, size), range(draws[-1])):
+        for tried, row in enumerate(chain(draws, range(draws[-1] + 1, size), range(draws[-1]))):
+            if tried >= len(draws) and foreign >= 0:
+                break
             key = self._keys[row]
             if not any(key in other or other in key for other in known):
-                return row
-        return -1
+                if self._has[row] & self._has[item]:
+                    return row
+                foreign = row if foreign < 0 else foreign
+        return foreign
 
     def _wrong_mention(
         self,
@@ -456,7 +467,7 @@ class GrammarTeacher:
         """Word the facts: the text, and the attribute's value as written in it ("" for none)."""
         title = self._titles[item]
         if not named:
-            frames = _ALONE if value >= 0 else _BARE
+            frames: tuple[str, ...] = _ALONE if value >= 0 else _BARE
         elif value < 0:
             frames = _PLAIN
         else:
@@ -475,8 +486,8 @@ class GrammarTeacher:
                 if "{" + role + "}" in frame:
                     fill[role], written = self._phrase(rng, value, role)
         text = (frame + tail).format_map(fill)
-        for name in (title, *named, relation_to):
-            if name[-1:] in (".", "!", "?"):  # a title's own stop ends the sentence
+        for name in (title, *named, relation_to, written):
+            if name[-1:] in (".", "!", "?"):  # a name's own stop ends the sentence
                 text = text.replace(name + ".", name)
         return text, written
 
@@ -493,7 +504,7 @@ class GrammarTeacher:
         return phrase.format_map(fill), forms[-1] if "{gs}" in phrase else forms[0]
 
 
-def _pick(rng: Random, choices: Sequence[Any]) -> Any:
+def _pick(rng: Random, choices: Sequence[T]) -> T:
     """One of `choices`; plainer and faster than Random.choice, and the same on every version."""
     return choices[int(rng.random() * len(choices))]
 

@@ -132,8 +132,12 @@ class HuggingFaceTeacher:
         """Tokenize prompts, as one turn of a chat where the model is a chat model."""
         if self.has_chat:
             prompts = [
-                self.tokenizer.apply_chat_template(
-                    [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+                str(
+                    self.tokenizer.apply_chat_template(
+                        [{"role": "user", "content": prompt}],
+                        tokenize=False,
+                        add_generation_prompt=True,
+                    )
                 )
                 for prompt in prompts
             ]

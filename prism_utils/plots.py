@@ -1,0 +1,270 @@
+"""One function a figure, each drawn from a saved table and readable in grey.
+
+Every function takes a frame (its docstring names the columns) and returns a matplotlib Figure
+without a title: the caption belongs to the text. Left out on purpose: computing anything that a
+table should hold; at most a mean or a count over rows is taken here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+# From dark to light, so that they stay apart in grey; hatches and markers tell them apart again.
+COLORS = ("#17375e", "#d1603d", "#8ab6a9", "#e3cf8e")
+HATCHES = ("", "///", "...", "xx")
+MARKERS = ("o", "s", "^", "D")
+INK = "#333333"
+
+_LABELS = {
+    "names_item": "names the\nrecommended item",
+    "cites_history": "names a title\nof the history",
+    "foreign_title": "names a\nforeign title",
+    "wrong_attribute": "gives it a\nwrong attribute",
+    "unsupported_relation": "claims an\nunsupported relation",
+}
+
+
+def style() -> None:
+    """Set the look of all figures of the book; call once, before drawing."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (6.4, 3.2),
+            "figure.dpi": 110,
+            "savefig.bbox": "tight",
+            "figure.constrained_layout.use": True,
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": "#dddddd",
+            "grid.linewidth": 0.6,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "legend.frameon": False,
+            "hatch.linewidth": 0.5,
+            "axes.prop_cycle": plt.cycler(color=COLORS) + plt.cycler(marker=MARKERS),
+        }
+    )
+
+
+def _axes(columns: int = 1, height: float = 3.2, width: float = 6.4) -> tuple[Figure, list[Axes]]:
+    figure, axes = plt.subplots(1, columns, figsize=(width, height), squeeze=False)
+    plt.close(figure)  # the notebook shows what a cell returns; open figures would show twice
+    return figure, list(axes[0])
+
+
+def _bars(
+    axes: Axes, table: pd.DataFrame, *, form: str | None = None, horizontal: bool = False
+) -> None:
+    """Grouped bars: one group for each row of `table`, one bar a column, values written on them."""
+    place = np.arange(len(table))
+    size = 0.8 / max(len(table.columns), 1)
+    for i, column in enumerate(table.columns):
+        draw = axes.barh if horizontal else axes.bar
+        bars = draw(
+            place + (i - (len(table.columns) - 1) / 2) * size, table[column], size * 0.94,
+            color=COLORS[i % 4], hatch=HATCHES[i % 4], edgecolor="white", linewidth=0.5,
+            label=str(column),
+        )  # fmt: skip
+        if form:
+            labels = ["" if np.isnan(v) else form.format(v) for v in table[column]]
+            axes.bar_label(bars, labels, padding=2, fontsize=8, color=INK)
+    axes.grid(visible=False, axis="y" if horizontal else "x")
+    names = [str(name) for name in table.index]
+    if horizontal:
+        axes.set_yticks(place, names)
+        axes.invert_yaxis()
+        axes.margins(x=0.16)
+    else:
+        axes.set_xticks(place, names)
+        axes.margins(y=0.14)
+    if len(table.columns) > 1:
+        axes.legend(fontsize=8)
+
+
+def history_lengths(lengths: Sequence[int] | pd.Series | np.ndarray, max_history: int) -> Figure:
+    """Histogram of history lengths (one number a sample), 1 to `max_history`."""
+    figure, (axes,) = _axes()
+    counts = np.bincount(np.asarray(lengths, dtype=int), minlength=max_history + 1)
+    axes.bar(np.arange(len(counts)), counts, 0.9, color=COLORS[0])
+    axes.set(xlabel="items in the history", ylabel="samples")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=False, axis="x")
+    return figure
+
+
+def leakage(audit: pd.DataFrame) -> Figure:
+    """Bars of a leakage audit: columns split, question and share (0..1)."""
+    table = audit.pivot(index="question", columns="split", values="share")
+    table = table.loc[audit["question"].unique(), audit["split"].unique()]
+    figure, (axes,) = _axes(height=0.8 + 0.7 * len(table))
+    _bars(axes, 100 * table, form="{:.0f}%", horizontal=True)
+    axes.xaxis.set_major_formatter(PercentFormatter())
+    axes.set(xlabel="share of the test split", xlim=(0, 115))
+    return figure
+
+
+def text_lengths(explanations: pd.DataFrame) -> Figure:
+    """Histogram of words an explanation, one outline a system: columns system, text."""
+    figure, (axes,) = _axes()
+    words = explanations["text"].str.split().str.len()
+    bins = [n - 0.5 for n in range(words.min(), words.max() + 2)]
+    for i, (system, group) in enumerate(words.groupby(explanations["system"])):
+        axes.hist(
+            group, bins, weights=np.full(len(group), 100 / len(group)), histtype="stepfilled",
+            facecolor=COLORS[i % 4] + "40", edgecolor=COLORS[i % 4], hatch=HATCHES[i % 4],
+            label=str(system),
+        )  # fmt: skip
+    axes.set(xlabel="words", ylabel="explanations")
+    axes.yaxis.set_major_formatter(PercentFormatter())
+    if explanations["system"].nunique() > 1:
+        axes.legend()
+    return figure
+
+
+def error_kinds(explanations: pd.DataFrame) -> Figure:
+    """How many explanations carry which labelled error: column error ("" for none)."""
+    counts = explanations["error"].replace("", "none").value_counts()
+    order = ["none", *sorted(counts.index.drop("none", errors="ignore"))]
+    shares = 100 * counts.reindex(order, fill_value=0) / max(len(explanations), 1)
+    figure, (axes,) = _axes(height=0.7 + 0.4 * len(shares))
+    _bars(axes, shares.to_frame(), form="{:.1f}%", horizontal=True)
+    axes.xaxis.set_major_formatter(PercentFormatter())
+    axes.set(xlabel="explanations", ylabel="labelled error")
+    return figure
+
+
+def learning_curves(curve: pd.DataFrame) -> Figure:
+    """Loss by optimiser step: columns step, train_loss, valid_loss (nats a token)."""
+    figure, (axes,) = _axes()
+    sides = (("train_loss", "training", "--"), ("valid_loss", "validation", "-"))
+    for (column, label, line), color, marker in zip(sides, COLORS[1::-1], MARKERS, strict=False):
+        drawn = curve.dropna(subset=[column])
+        axes.plot(
+            drawn["step"], drawn[column], line, color=color, marker=marker, ms=3.5, label=label
+        )
+    axes.set(xlabel="step", ylabel="cross-entropy (nats a token)")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    return figure
+
+
+def vocabulary_trial(trials: pd.DataFrame) -> Figure:
+    """How often the item is named while training: columns vocabulary, seconds, two shares (0..1).
+
+    The shares are `seen in training` and `never seen`, by whether the item's title was.
+    """
+    figure, panels = _axes(2, width=7.2, height=2.8)
+    for axes, share in zip(panels, ("seen in training", "never seen"), strict=True):
+        for i, (name, rows) in enumerate(trials.groupby("vocabulary", sort=False)):
+            axes.plot(
+                rows["seconds"], 100 * rows[share], ("-", "--", ":")[i % 3], color=COLORS[i % 4],
+                marker=MARKERS[i % 4], ms=4, label=str(name).replace("_", " "),
+            )  # fmt: skip
+        axes.set(xlabel=f"seconds of training; title {share}", ylim=(-3, 103))
+        axes.yaxis.set_major_formatter(PercentFormatter())
+    panels[0].set_ylabel("names the recommended item")
+    panels[0].legend(fontsize=8)
+    return figure
+
+
+def grounding_bars(scores: pd.DataFrame) -> Figure:
+    """Share of explanations by grounding metric: columns system, metric, value (0 or 1)."""
+    table = scores.pivot_table(index="metric", columns="system", values="value", sort=False)
+    table = table.reindex([name for name in _LABELS if name in table.index])
+    figure, (axes,) = _axes(height=3.4, width=7.2)
+    _bars(axes, 100 * table.rename(index=_LABELS), form="{:.1f}%")
+    axes.yaxis.set_major_formatter(PercentFormatter())
+    axes.set(ylabel="share of explanations", ylim=(0, 112))
+    return figure
+
+
+def latency(timings: pd.DataFrame) -> Figure:
+    """Median seconds with p5 to p95: columns model, batch_size, median_s, p5_s, p95_s."""
+    sizes = sorted(timings["batch_size"].unique())
+    models = list(timings["model"].unique())
+    figure, (axes,) = _axes(height=0.9 + 0.45 * len(models))
+    for i, size in enumerate(sizes):
+        rows = timings[timings["batch_size"] == size].set_index("model").loc[models]
+        place = np.arange(len(models)) + (i - (len(sizes) - 1) / 2) * 0.25
+        spread = [rows["median_s"] - rows["p5_s"], rows["p95_s"] - rows["median_s"]]
+        axes.errorbar(
+            rows["median_s"], place, xerr=np.maximum(spread, 0), fmt=MARKERS[i % 4],
+            color=COLORS[i % 4], capsize=3, label=f"batch of {size}",
+        )  # fmt: skip
+        for x, y in zip(rows["p95_s"], place, strict=True):
+            value = rows["median_s"].iloc[int(np.round(y))]
+            axes.annotate(f"{value:.3g} s", (x, y), (6, 0), textcoords="offset points",
+                          va="center", fontsize=8, color=INK)  # fmt: skip
+    axes.set_yticks(range(len(models)), models)
+    axes.set_xscale("log")
+    axes.margins(x=0.2, y=0.25)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("seconds a batch (logarithmic)")
+    if len(sizes) > 1:
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 1.18), ncols=len(sizes), fontsize=8)
+    return figure
+
+
+def sizes(models: pd.DataFrame) -> Figure:
+    """Parameters and memory: columns model, parameters, weight_bytes, peak_bytes."""
+    frame = models.set_index("model")
+    figure, (left, right) = _axes(2, height=0.9 + 0.5 * len(frame), width=7.2)
+    _bars(left, frame[["parameters"]] / 1e6, form="{:,.4g}M", horizontal=True)
+    left.set_xlabel("parameters (millions)")
+    memory = frame[["weight_bytes", "peak_bytes"]] / 2**20
+    memory.columns = pd.Index(["weights", "peak"])
+    _bars(right, memory, form="{:,.0f}", horizontal=True)
+    right.set_yticklabels([])
+    right.set_xlabel("memory (MiB)")
+    return figure
+
+
+def rouge_by_faithfulness(pairs: pd.DataFrame) -> Figure:
+    """Cumulative distribution of ROUGE-L by group: columns group, rougeL (0..1)."""
+    figure, (axes,) = _axes()
+    lines = ("-", "--", ":", "-.")
+    for i, (group, rows) in enumerate(pairs.groupby("group", sort=False)):
+        values = np.sort(rows["rougeL"].to_numpy(float))
+        share = np.arange(1, len(values) + 1) / len(values)
+        axes.step(
+            np.r_[0, values], np.r_[0, share] * 100, lines[i % 4], color=COLORS[i % 4],
+            where="post", lw=1.8, marker="", label=f"{group} (n = {len(values):,})",
+        )  # fmt: skip
+        axes.plot(values.mean(), 3, MARKERS[i % 4], color=COLORS[i % 4], ms=6, clip_on=False)
+    axes.set(
+        xlabel="ROUGE-L (symbols: means)", ylabel="pairs at or below", xlim=(0, 1), ylim=(0, 101)
+    )
+    axes.yaxis.set_major_formatter(PercentFormatter())
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8)
+    return figure
+
+
+def kappa_against_noise(table: pd.DataFrame, threshold: float) -> Figure:
+    """Fleiss' kappa by the raters' noise: columns noise, raters, kappa; a line at `threshold`."""
+    figure, (axes,) = _axes()
+    for i, (raters, rows) in enumerate(table.groupby("raters", sort=False)):
+        axes.plot(rows["noise"], rows["kappa"], ("-", "--", ":")[i % 3], color=COLORS[i % 4],
+                  marker=MARKERS[i % 4], ms=4, label=str(raters))  # fmt: skip
+    axes.axhline(threshold, color=INK, lw=0.8, ls=(0, (1, 2)))
+    axes.annotate(
+        f"“substantial” above {threshold:g}", (1, threshold), (-2, 3), ha="right",
+        xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=8,
+    )  # fmt: skip
+    axes.set(
+        xlabel="noise of a rating (standard deviation, points of the scale)",
+        ylabel="Fleiss' kappa", ylim=(min(0, table["kappa"].min()), 1.03),
+    )  # fmt: skip
+    axes.legend(fontsize=8)
+    return figure

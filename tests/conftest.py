@@ -1,0 +1,69 @@
+"""Fixtures that several rooms share: real data, and toy projects for the tests of the study."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Kernels and subprocesses started in another folder find the package of this checkout.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data: PRISM_SHARED_DATA, or shared/data beside the checkout."""
+    given = os.environ.get("PRISM_SHARED_DATA")
+    folder = Path(given) if given else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real data is not here: set PRISM_SHARED_DATA")
+    return folder
+
+
+MakeNotebook = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_notebook() -> MakeNotebook:
+    """`make_notebook(path, code, title=…, parameters=…)` writes a source notebook."""
+
+    def make(path: Path, code: str, title: str = "A chapter", parameters: str = "") -> Path:
+        cell = nbformat.v4
+        lines = f'{parameters}\nrun_dir: str = "runs/quick"  # @param {{type:"string"}}  a folder'
+        badge = "https://colab.research.google.com/assets/colab-badge.svg"
+        notebook = cell.new_notebook(
+            cells=[
+                cell.new_markdown_cell(f"# {title}\n\nWhat is asked here?\n\n![Open]({badge})"),
+                cell.new_code_cell(lines.strip(), metadata={"tags": ["parameters"]}),
+                cell.new_code_cell(code),
+                cell.new_markdown_cell("The recap."),
+            ],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        )
+        for number, each in enumerate(notebook.cells):
+            each["id"] = f"cell-{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def book_sources() -> Callable[[Path], None]:
+    """Copies the book's own sources (configuration, front page, static files) to a project."""
+
+    def copy(project: Path) -> None:
+        for name in ("_config.yml", "_toc.yml"):
+            shutil.copy(ROOT / name, project / name)
+        shutil.copytree(ROOT / "book", project / "book")
+
+    return copy

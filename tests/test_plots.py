@@ -1,0 +1,93 @@
+"""Every figure draws from a small table, says what its axes are, and stays within grey."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from prism_utils import plots
+
+EXPLANATIONS = pd.DataFrame(
+    {
+        "sample_id": ["1", "2", "1", "2"],
+        "system": ["grammar", "grammar", "prism", "prism"],
+        "text": ["a b", "a b c", "a", "a b c d"],
+        "error": ["", "title", "", ""],
+    }
+)
+TABLES = {
+    "history_lengths": (np.array([1, 2, 2, 3]), 3),
+    "leakage": (
+        pd.DataFrame({"split": ["random", "temporal"], "question": "pairs", "share": [0.9, 0.1]}),
+    ),
+    "text_lengths": (EXPLANATIONS,),
+    "error_kinds": (EXPLANATIONS,),
+    "learning_curves": (
+        pd.DataFrame({"step": [1, 2], "train_loss": [2.0, np.nan], "valid_loss": [2.1, 1.5]}),
+    ),
+    "vocabulary_trial": (
+        pd.DataFrame(
+            {
+                "vocabulary": ["bytes", "whole_titles"],
+                "seconds": [1.0, 2.0],
+                "seen in training": [0.1, 0.9],
+                "never seen": [0.0, 0.1],
+            }
+        ),
+    ),
+    "grounding_bars": (
+        pd.DataFrame(
+            {"system": "prism", "metric": ["names_item", "foreign_title"], "value": [1.0, 0.0]}
+        ),
+    ),
+    "latency": (
+        pd.DataFrame(
+            {"model": ["a", "b"], "batch_size": 1, "median_s": [1.0, 2.0], "p5_s": 0.9, "p95_s": 3}
+        ),
+    ),
+    "sizes": (
+        pd.DataFrame(
+            {"model": ["a", "b"], "parameters": [1e6, 2e6], "weight_bytes": 4e6, "peak_bytes": 5e6}
+        ),
+    ),
+    "rouge_by_faithfulness": (pd.DataFrame({"group": ["a", "b"], "rougeL": [0.2, 0.8]}),),
+    "kappa_against_noise": (
+        pd.DataFrame({"raters": "equally lenient", "noise": [0.1, 1.0], "kappa": [0.9, 0.2]}),
+        0.6,
+    ),
+}
+
+
+def test_every_figure_is_tested():
+    public = {
+        name
+        for name, thing in vars(plots).items()
+        if getattr(thing, "__module__", "") == plots.__name__ and not name.startswith("_")
+    }
+    assert public == {*TABLES, "style"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_figures_have_labelled_axes_and_no_title(name):
+    with plt.rc_context():
+        plots.style()
+        figure = getattr(plots, name)(*TABLES[name])
+        figure.canvas.draw()
+    assert isinstance(figure, Figure)
+    for axes in figure.axes:
+        assert (axes.get_xlabel() or axes.get_ylabel()) and not axes.get_title()
+    assert not plt.get_fignums()  # the notebook shows what is returned, and only that
+
+
+def test_drawn_values_are_those_of_the_table():
+    figure = plots.error_kinds(EXPLANATIONS)
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [75.0, 25.0]
+    figure = plots.learning_curves(TABLES["learning_curves"][0])
+    assert [line.get_ydata().tolist() for line in figure.axes[0].lines] == [[2.0], [2.1, 1.5]]
+
+
+def test_colours_stay_apart_in_grey():
+    grey = sorted(np.dot(to_rgb(color), (0.299, 0.587, 0.114)) for color in plots.COLORS)
+    assert np.diff(grey).min() > 0.12
