@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help venv run book test lint format lock address clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1  \t/p' Makefile
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 	@echo "  PROFILE=quick (others: profiles/), DATA=folder of your own files, PYTHON=python3"
 
 venv: $(VENV)/installed ## make .venv from the lock

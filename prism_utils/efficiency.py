@@ -54,7 +54,7 @@ def _t5(layers: int, d: int, heads: int, ff: int) -> T5Config:
 
 #: Name -> configuration. "quick-student" has the shape that the quick profile trains.
 CONFIGURATIONS: dict[str, Callable[[], Any]] = {
-    "quick-student": lambda: _bart(2, 160, 4, 2000, 256),
+    "quick-student": lambda: _bart(2, 128, 4, 1500, 194),
     "bart-base": lambda: _bart(6, 768, 12, 50265, 1024),
     "flan-t5-small": lambda: _t5(8, 512, 6, 1024),
     "flan-t5-base": lambda: _t5(12, 768, 12, 2048),
@@ -298,9 +298,11 @@ def _peak_here(spec: str, settings: Mapping[str, Any], imports: Sequence[str]) -
         {spec: model}, input_tokens=settings["input_tokens"], batch_size=settings["batch_size"]
     )
     generate(model, inputs, settings["output_tokens"])
+    weights = weight_bytes(model)
+    # A process reuses what it had freed, so the growth for a tiny model can be less than its size.
     return {
-        "peak_bytes": _memory(device, peak=True) - before,
-        "weight_bytes": weight_bytes(model),
+        "peak_bytes": max(_memory(device, peak=True) - before, weights),
+        "weight_bytes": weights,
     }
 
 

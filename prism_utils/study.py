@@ -48,6 +48,8 @@ RENDERING = {
     "TOKENIZERS_PARALLELISM": "false",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "PYTHONHASHSEED": "0",
+    # Threads that spin while they wait make two cores slower than one beside any other work.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 TYPES: dict[str, tuple[type, ...]] = {

@@ -125,7 +125,7 @@ def test_checkpoint_folders_give_their_shape(tmp_path, tiny):
     assert parameter_count(folder) == parameter_count(tiny["tiny-bart"])
     peak = peak_memory(folder, input_tokens=4, output_tokens=3)  # in a process of its own
     assert peak["weight_bytes"] == 4 * parameter_count(folder)
-    assert peak["peak_bytes"] > 0
+    assert peak["peak_bytes"] >= peak["weight_bytes"]
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["Other"]}))
     with pytest.raises(ValueError, match="no class 'Other' in transformers; --import"):
