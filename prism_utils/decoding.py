@@ -69,7 +69,7 @@ class Explainer:
 
     @classmethod
     def load(cls, path: Path | str, *, device: str | None = None, **options: Any) -> Explainer:
-        """Load what `finetuning.finetune` saved at `path`; device: default is a GPU if there is one.
+        """Load what `finetuning.finetune` saved at `path`, by default onto a GPU if there is one.
 
         options: name, batch_size, progress. Raises `InputError` if the folder is not a student, or
         its user table and weights do not belong together.
@@ -86,9 +86,10 @@ class Explainer:
         items = pd.DataFrame({"item_id": [], "title": []}, dtype="object")
         if (folder / "items.parquet").is_file():
             items = tables.read_table(folder / "items.parquet", "items")
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        return cls(model.to(device), tokenizer, users, settings, items, **options)
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        tokenizer = AutoTokenizer.from_pretrained(folder, config=model.config)
+        model.to(target)  # type: ignore[arg-type]
+        return cls(model, tokenizer, users, settings, items, **options)
 
     def explain(
         self,
@@ -149,9 +150,7 @@ class Explainer:
         return self._explain(pd.DataFrame(rows), generation) if rows else []
 
     @torch.inference_mode()
-    def _explain(
-        self, samples: pd.DataFrame, generation: Mapping[str, Any]
-    ) -> list[Explanation]:
+    def _explain(self, samples: pd.DataFrame, generation: Mapping[str, Any]) -> list[Explanation]:
         prompts = render_prompts(
             samples,
             self.items,

@@ -257,7 +257,10 @@ def read_samples(
                 known = pc.unique(splits).to_pylist()
                 raise InputError(f"{path}: no split {split!r}: {nearest(split, known)}")
         if sample_ids is not None:
-            wanted = pc.is_in(file.read(columns=["sample_id"])["sample_id"], pa.array(list(sample_ids), pa.string()))
+            wanted = pc.is_in(
+                file.read(columns=["sample_id"])["sample_id"],
+                pa.array(list(sample_ids), pa.string()),
+            )
             rows = rows[wanted.to_numpy()[rows]]
         if limit is not None and limit < len(rows):
             rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))

@@ -91,7 +91,9 @@ def check(frame: pd.DataFrame, table: str, source: str = "") -> pd.DataFrame:
                     f"{where}: row {row + 1}: '{column}' must be text, "
                     f"found {values.iloc[row]!r} ({type(values.iloc[row]).__name__})"
                 )
-        elif kind == "number" and not pd.api.types.is_numeric_dtype(values) and values.notna().any():
+        elif (
+            kind == "number" and not pd.api.types.is_numeric_dtype(values) and values.notna().any()
+        ):
             row = int(pd.to_numeric(values, errors="coerce").isna().to_numpy().argmax())
             raise InputError(
                 f"{where}: row {row + 1}: '{column}' must be a number, found {values.iloc[row]!r}"
@@ -101,8 +103,7 @@ def check(frame: pd.DataFrame, table: str, source: str = "") -> pd.DataFrame:
             if wrong.any():
                 row = int(wrong.to_numpy(dtype=bool).argmax())
                 raise InputError(
-                    f"{where}: row {row + 1}: '{column}' must be a list, "
-                    f"found {values.iloc[row]!r}"
+                    f"{where}: row {row + 1}: '{column}' must be a list, found {values.iloc[row]!r}"
                 )
     key = KEYS.get(table)
     if key:

@@ -23,7 +23,9 @@ FRAME = pd.DataFrame(
     ]
 )
 USERS = UserTable([f"u{i}" for i in range(4)])
-SETTINGS = StudentSettings(template="compact", max_history=3, max_input_tokens=16, max_new_tokens=24)
+SETTINGS = StudentSettings(
+    template="compact", max_history=3, max_input_tokens=16, max_new_tokens=24
+)
 
 
 def student(placement="every_token"):

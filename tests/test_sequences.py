@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from prism_utils import corpora
 from prism_utils.errors import InputError
 from prism_utils.sequences import (
-    history_lengths,
     SPLITS,
     dataset_statistics,
+    history_lengths,
     leakage,
     make_samples,
     read_samples,

@@ -10,9 +10,16 @@ from prism_utils.students.vocabulary import train_tokenizer
 
 TEXTS = [
     "You liked Star Wars, so Star Wars: Episode V - The Empire Strikes Back should suit you.",
-    "Since you enjoyed Heat and It, Alien is a good choice.",
+    "Since you enjoyed Heat and It, Alien is a good choice, and so is Amélie.",
 ] * 5
-TITLES = ["Star Wars", "Star Wars: Episode V - The Empire Strikes Back", "It", "Heat", "Jaws"]
+TITLES = [
+    "Star Wars",
+    "Star Wars: Episode V - The Empire Strikes Back",
+    "It",
+    "Heat",
+    "Jaws",
+    "Amélie",
+]
 WHOLE = train_tokenizer(TEXTS, vocab_size=320, whole_titles=TITLES)
 
 
@@ -42,6 +49,7 @@ def test_saving_and_loading_keep_the_ids(tmp_path):
 @settings(deadline=None, max_examples=60)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_any_text_comes_back(text):
+    text += "Amélie, Léon: The Professional"
     for special in ("<s>", "<pad>", "</s>", "<unk>", "<user>"):
         text = text.replace(special, "")
     for tokenizer in (WHOLE, train_tokenizer(TEXTS, vocab_size=300)):

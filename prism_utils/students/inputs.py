@@ -87,5 +87,3 @@ def encode_inputs(
 def token_counter(tokenizer: Any) -> Any:
     """A `count_tokens` for `prompts.render_prompts`: lengths in tokens, end token included."""
     return lambda texts: [len(ids) for ids in tokenizer(texts, truncation=False)["input_ids"]]
-
-

@@ -1,7 +1,7 @@
 """Prism, the student: BART whose encoder adds a vector of the user to its input embeddings.
 
-A small subclass of transformers' BART (paper, section 4.3): everything that BART can do (`generate`,
-beam search, `save_pretrained`, `from_pretrained`) works, with one more input, `user_ids`. Left out:
+A small subclass of transformers' BART (paper, section 4.3): all that BART can do (`generate`, beam
+search, `save_pretrained`, `from_pretrained`) works, with one more input, `user_ids`. Left out:
 which user id has which row, tokenisation and prompts; `decoding.Explainer` keeps those together.
 """
 
@@ -79,12 +79,13 @@ class PrismEncoder(BartEncoder):
 
     def __init__(self, config: PrismConfig) -> None:
         super().__init__(config)
+        width = self.embed_tokens.embedding_dim
         if config.placement != "none":
             # padding_idx: row 0 is initialised to zero and receives no gradient.
             self.user_embeddings = nn.Embedding(
-                config.num_users + 1, config.d_model, padding_idx=UNKNOWN_USER
+                config.num_users + 1, width, padding_idx=UNKNOWN_USER
             )
-        self.user_scale = config.d_model**-0.5 if config.scale == "1/sqrt(d)" else 1.0
+        self.user_scale = width**-0.5 if config.scale == "1/sqrt(d)" else 1.0
         self.post_init()
 
     def forward(
@@ -101,14 +102,13 @@ class PrismEncoder(BartEncoder):
                 inputs_embeds = self.embed_tokens(input_ids)
             if self.training and self.config.user_dropout > 0:
                 dropped = torch.rand(user_ids.shape, device=user_ids.device)
-                user_ids = user_ids.masked_fill(
-                    dropped < self.config.user_dropout, UNKNOWN_USER
-                )
+                user_ids = user_ids.masked_fill(dropped < self.config.user_dropout, UNKNOWN_USER)
             vectors = self.user_scale * self.user_embeddings(user_ids).unsqueeze(1)  # (batch, 1, d)
             if self.config.placement == "user_token":
                 if input_ids is None:
                     raise ValueError("placement 'user_token' needs input_ids, not inputs_embeds")
-                vectors = vectors * (input_ids == self.config.user_token_id).unsqueeze(-1)
+                marked = torch.eq(input_ids, self.config.user_token_id or 0)  # (batch, source)
+                vectors = vectors * marked.unsqueeze(-1)
             inputs_embeds = inputs_embeds + vectors
         if inputs_embeds is not None:
             input_ids = None
@@ -143,7 +143,7 @@ class PrismForConditionalGeneration(BartForConditionalGeneration):
     def from_pretrained(  # type: ignore[override]
         cls, path: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> PrismForConditionalGeneration:
-        """As transformers'; `InputError` if a saved student's user table is not `num_users` long."""
+        """As transformers'; `InputError` if a student's user table is not `num_users` long."""
         saved = Path(path) / "config.json"
         if "num_users" in kwargs and saved.is_file():
             settings = json.loads(saved.read_text(encoding="utf-8"))
@@ -166,14 +166,18 @@ class PrismForConditionalGeneration(BartForConditionalGeneration):
         labels: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Seq2SeqLMOutput:
-        """As BART's. input_ids, attention_mask (batch, source); labels (batch, target), -100 = pad."""
+        """As BART's: input_ids, attention_mask (batch, source); labels (batch, target)."""
         if encoder_outputs is None:
             encoder_outputs = self.model.encoder(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 inputs_embeds=inputs_embeds,
                 user_ids=user_ids,
-                **{k: kwargs[k] for k in ("output_attentions", "output_hidden_states") if k in kwargs},
+                **{
+                    k: kwargs[k]
+                    for k in ("output_attentions", "output_hidden_states")
+                    if k in kwargs
+                },
             )
         return super().forward(
             attention_mask=attention_mask,
@@ -238,9 +242,7 @@ def from_checkpoint(
     if user_options.get("placement") == "user_token":
         tokenizer.add_special_tokens({"additional_special_tokens": [USER_TOKEN]})
         user_options["user_token_id"] = tokenizer.convert_tokens_to_ids(USER_TOKEN)
-    model = PrismForConditionalGeneration.from_pretrained(
-        path, num_users=num_users, **user_options
-    )
+    model = PrismForConditionalGeneration.from_pretrained(path, num_users=num_users, **user_options)
     if len(tokenizer) > model.config.vocab_size:
         model.resize_token_embeddings(len(tokenizer))
     return model, tokenizer

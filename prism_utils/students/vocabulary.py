@@ -34,9 +34,11 @@ def train_tokenizer(
     (['Heat', '.'], False)
     """
     # single_word: a one-word title such as "It" must not cut a longer word in two.
+    # A title is left to the bytes if the byte decoder would misread it as one token ("Amélie").
+    decoder = decoders.ByteLevel()
     titles = [
         AddedToken(title, single_word=True, normalized=False)
-        for title in sorted({t for t in whole_titles if t})
+        for title in sorted({t for t in whole_titles if t and decoder.decode([t]) == t})
     ]
     # A model without a vocabulary finds nothing but the titles; merges are learnt between them.
     finder = Tokenizer(models.BPE())
@@ -59,7 +61,7 @@ def train_tokenizer(
     )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.decoder = decoder
     tokenizer.train_from_iterator(segments, trainer)
     tokenizer.add_tokens([title for title in titles if title.content in found])
     tokenizer.post_processor = processors.TemplateProcessing(
