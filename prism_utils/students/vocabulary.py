@@ -34,11 +34,9 @@ def train_tokenizer(
     (['Heat', '.'], False)
     """
     # single_word: a one-word title such as "It" must not cut a longer word in two.
-    # A title is left to the bytes if the byte decoder would misread it as one token ("Amélie").
-    decoder = decoders.ByteLevel()
     titles = [
         AddedToken(title, single_word=True, normalized=False)
-        for title in sorted({t for t in whole_titles if t and decoder.decode([t]) == t})
+        for title in sorted({t for t in whole_titles if t})
     ]
     # A model without a vocabulary finds nothing but the titles; merges are learnt between them.
     finder = Tokenizer(models.BPE())
@@ -61,9 +59,13 @@ def train_tokenizer(
     )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoder
     tokenizer.train_from_iterator(segments, trainer)
     tokenizer.add_tokens([title for title in titles if title.content in found])
+    # The byte decoder takes a whole title such as "Amélie" for bytes, unless it is spelt in them.
+    spell = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str
+    misread = [t for t in sorted(found) if decoders.ByteLevel().decode([t]) != t]
+    respelt = [decoders.Replace(title, spell(title)[0][0]) for title in misread]
+    tokenizer.decoder = decoders.Sequence([*respelt, decoders.ByteLevel()])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", SPECIAL.index("</s>"))]
     )
