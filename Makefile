@@ -3,17 +3,22 @@
 PYTHON ?= python3
 PROFILE ?= quick
 DATA ?=
+SET ?=
 
 VENV := .venv
+OPTIONS := $(if $(SET),--set '$(SET)')
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Threads that spin while they wait make two cores slower than one beside any other work.
+export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv run book test lint format lock address clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "  PROFILE=quick (others: profiles/), DATA=folder of your own files, PYTHON=python3"
+	@echo "  PROFILE=quick (others: profiles/), DATA=folder of your own files,"
+	@echo "  SET='03_finetuning.steps=100' (one parameter), PYTHON=python3"
 
 venv: $(VENV)/installed ## make .venv from the lock
 
@@ -34,10 +39,10 @@ $(VENV)/installed: $(VENV)/locked pyproject.toml
 	@touch $@
 
 book: $(VENV)/installed ## run the notebooks of PROFILE and build the book
-	@$(BIN)/python -m prism_utils.study book --profile "$(PROFILE)" --data "$(DATA)"
+	@$(BIN)/python -m prism_utils.study book --profile "$(PROFILE)" --data "$(DATA)" $(OPTIONS)
 
 run: $(VENV)/installed ## run the notebooks of PROFILE, build nothing
-	@$(BIN)/python -m prism_utils.study run --profile "$(PROFILE)" --data "$(DATA)"
+	@$(BIN)/python -m prism_utils.study run --profile "$(PROFILE)" --data "$(DATA)" $(OPTIONS)
 
 # One file's tests stay on one worker: fixtures that run the whole study are made once.
 test: lint ## lint, types, unit tests, notebooks at tiny size, book build

@@ -56,7 +56,7 @@ def claims_table() -> str:
     """The paper's headline claims as a Markdown table, from `paper.CLAIMS`."""
     lines = ["| the paper claims that | printed | where |", "|---|---|---|"]
     for claim in paper.CLAIMS.values():
-        value = "" if claim.value is None else f"{claim.value:,.4g} {claim.unit}".strip()
+        value = "" if claim.value is None else f"{claim.value:,.12g} {claim.unit}".strip()
         lines.append(f"| {claim.text} | {value} | {claim.place} |")
     return "\n".join(lines) + "\n"
 

@@ -110,7 +110,7 @@ def leakage(audit: pd.DataFrame) -> Figure:
     figure, (axes,) = _axes(height=0.8 + 0.7 * len(table))
     _bars(axes, 100 * table, form="{:.0f}%", horizontal=True)
     axes.xaxis.set_major_formatter(PercentFormatter())
-    axes.set(xlabel="share of the test split", xlim=(0, 115))
+    axes.set(xlabel="share", xlim=(0, 115))
     return figure
 
 

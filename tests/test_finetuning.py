@@ -8,7 +8,7 @@ import torch
 from transformers import TrainerCallback
 
 from prism_utils.errors import InputError
-from prism_utils.finetuning import Recipe, finetune
+from prism_utils.finetuning import Probe, Recipe, finetune
 from prism_utils.students.inputs import StudentSettings, UserTable
 from prism_utils.students.prism import PrismConfig, PrismForConditionalGeneration
 from prism_utils.students.vocabulary import train_tokenizer
@@ -119,6 +119,18 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path):
     reloaded = PrismForConditionalGeneration.from_pretrained(tmp_path)
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, reloaded.state_dict()[name])
+
+
+def test_a_probe_measures_at_every_validation_and_leaves_training_alone(tmp_path):
+    recipe = Recipe(steps=20, batch_size=4, eval_every=10, patience=0)
+    modes = []
+    probe = Probe(lambda model: modes.append(model.training) or {"norm": len(modes)})
+    _, curve = train(tmp_path / "probed", recipe, [probe])
+    _, alone = train(tmp_path / "alone", recipe)
+    pd.testing.assert_frame_equal(curve, alone)
+    assert probe.table["step"].tolist() == [10, 20] and modes == [False, False]
+    assert probe.table["norm"].tolist() == [1, 2]
+    assert 0 < probe.table["seconds"].iloc[0] < probe.table["seconds"].iloc[1]
 
 
 def test_a_model_and_a_user_table_of_different_size_are_refused(tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from prism_utils.runs import Run
 
@@ -145,6 +146,41 @@ def test_readme_command_runs(tiny: Path, project: Path, line: str) -> None:
 @pytest.mark.parametrize("block", readme("python"))
 def test_readme_python_runs(tiny: Path, project: Path, block: str) -> None:
     command(sys.executable, "-c", block.replace("runs/quick", "runs/tiny"), cwd=project)
+
+
+@pytest.fixture(scope="module")
+def bookshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody's own data: two CSV files about books, no times, no ratings, no years."""
+    folder = tmp_path_factory.mktemp("bookshop")
+    authors, genres = ("Ann Ames", "Bo Byrd", "Cy Cole"), ("Poetry", "Crime", "Travel", "Memoir")
+    books = [f"b{n},The Book of {n},{authors[n % 3]},{genres[n % 4]}" for n in range(24)]
+    (folder / "items.csv").write_text("\n".join(["item_id,title,author,genre", *books]))
+    bought = [f"reader{u},b{(5 * u + 7 * n) % 24}" for u in range(15) for n in range(8)]
+    (folder / "interactions.csv").write_text("\n".join(["user_id,item_id", *bought]))
+    return folder
+
+
+def test_the_study_runs_on_somebodys_own_files(bookshop: Path, project: Path) -> None:
+    small = yaml.safe_load((ROOT / "profiles" / "tiny.yml").read_text())["notebooks"]
+    small = {name: small[name] for name in ("03_finetuning", "04_efficiency")}
+    settings = [
+        f"{name}.{key}={json.dumps(value)}"
+        for name, values in small.items()
+        for key, value in (
+            values | {"comparison_steps": 0} if "steps" in values else values
+        ).items()
+    ]
+    settings.append('01_preprocessing.corpus_options={"noun": "book"}')
+    options = [word for setting in settings for word in ("--set", setting)]
+    study("book", "--profile", "custom", "--data", str(bookshop), *options, cwd=project)
+    run = Run.open(project / "runs" / "custom")
+    assert run.facts["noun"] == "book" and set(run.read("items").columns) >= {"author", "genre"}
+    texts = " ".join(run.read("explanations").query("system == 'grammar'")["text"])
+    assert "written by Ann Ames" in texts or "by Ann Ames" in texts
+    assert "The Book of 7" in texts and " read " in texts and "film" not in texts
+    page = (run.path / "book/_build/html/notebooks/02_distillation.html").read_text()
+    assert "User&#39;s book reading history" in page or "User's book reading history" in page
+    assert str(bookshop) not in page
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,12 @@ import torch
 from transformers import BartConfig, BartForConditionalGeneration
 
 from prism_utils.errors import InputError
-from prism_utils.students.prism import PrismConfig, PrismForConditionalGeneration
+from prism_utils.students.prism import (
+    PrismConfig,
+    PrismForConditionalGeneration,
+    from_checkpoint,
+)
+from prism_utils.students.vocabulary import train_tokenizer
 
 SIZES = dict(
     vocab_size=60,
@@ -181,6 +186,33 @@ def test_beam_search_and_batching_do_not_mix_users(bart, batch):
 def test_wrong_settings_are_named(wrong, says):
     with pytest.raises(InputError, match=says):
         PrismConfig(**wrong)
+
+
+def test_a_student_starts_from_a_checkpoint_and_its_tokenizer(bart, tmp_path):
+    reference, folder = bart
+    tokenizer = train_tokenizer(["You liked Heat."], vocab_size=300)
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    tokenizer.save_pretrained(tmp_path)
+    student, again = from_checkpoint(str(tmp_path), num_users=2, seed=1)
+    assert again("Heat")["input_ids"] == tokenizer("Heat")["input_ids"]
+    assert torch.equal(student.model.shared.weight[:60], reference.model.shared.weight)
+    table = student.model.encoder.user_embeddings.weight
+    assert table.shape == (3, 16) and table[1:].abs().min() > 0
+    repeated, _ = from_checkpoint(str(tmp_path), num_users=2, seed=1)
+    assert torch.equal(table, repeated.model.encoder.user_embeddings.weight)
+
+    marked, tokens = from_checkpoint(
+        str(tmp_path), num_users=2, placement="user_token", scale="1/sqrt(d)"
+    )
+    place = marked.config.user_token_id
+    assert (
+        tokens.decode([place]) == "<user>" and place < marked.get_input_embeddings().num_embeddings
+    )
+    ids = torch.tensor([tokens("<user> Heat")["input_ids"]])
+    known = marked.eval()(input_ids=ids, labels=ids, user_ids=torch.tensor([1])).logits
+    unknown = marked(input_ids=ids, labels=ids, user_ids=torch.tensor([0])).logits
+    assert not torch.equal(known, unknown)
 
 
 def test_a_user_table_that_does_not_fit_is_named(bart, tmp_path):
