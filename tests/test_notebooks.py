@@ -139,7 +139,10 @@ def test_readme_command_runs(tiny: Path, project: Path, line: str) -> None:
     """At profile tiny; make's own targets are run by .ci/run and checked in test_house."""
     line = line.replace("runs/quick", "runs/tiny").replace("--profile quick", "--profile tiny")
     program, *arguments = shlex.split(line)
-    module = {"python": [], "papermill": ["-m", "papermill"]}[Path(program).name]
+    modules = {"papermill": ["-m", "papermill"], "accelerate": ["-m", "accelerate.commands.launch"]}
+    module = modules.get(Path(program).name, [])
+    if arguments[0] == "launch":
+        arguments = arguments[1:]
     command(sys.executable, *module, *arguments, cwd=project)
 
 

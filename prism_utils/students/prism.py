@@ -131,6 +131,12 @@ class PrismForConditionalGeneration(BartForConditionalGeneration):
     config_class = PrismConfig
     config: PrismConfig
     accepts_loss_kwargs = False  # the loss is a mean over this batch's tokens, as BART's is
+    # All three are `model.shared.weight`; so said, the trainer does not warn that they are missing.
+    _keys_to_ignore_on_save = [
+        "model.encoder.embed_tokens.weight",
+        "model.decoder.embed_tokens.weight",
+        "lm_head.weight",
+    ]
 
     def __init__(self, config: PrismConfig) -> None:
         super().__init__(config)
