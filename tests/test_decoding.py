@@ -9,7 +9,7 @@ import torch
 from prism_utils.decoding import Explainer
 from prism_utils.errors import InputError
 from prism_utils.students.inputs import StudentSettings, UserTable
-from prism_utils.students.prism import PrismConfig, PrismForConditionalGeneration
+from prism_utils.students.prism import from_scratch
 from prism_utils.students.vocabulary import train_tokenizer
 
 ITEMS = pd.DataFrame(
@@ -26,27 +26,14 @@ SETTINGS = StudentSettings(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """An untrained student, saved as `finetune` saves one; large vectors, so that users matter."""
+    """An untrained student, saved as `finetune` saves one; large vectors, so that users differ."""
     path = tmp_path_factory.mktemp("student")
     titles = ITEMS["title"].tolist()
     text = "history: {} ; explain: {} You liked it, so here is more of the same."
     tokenizer = train_tokenizer([text.format(a, b) for a in titles for b in titles])
-    torch.manual_seed(0)
-    model = PrismForConditionalGeneration(
-        PrismConfig(
-            vocab_size=len(tokenizer),
-            d_model=32,
-            encoder_layers=1,
-            decoder_layers=1,
-            encoder_attention_heads=2,
-            decoder_attention_heads=2,
-            encoder_ffn_dim=64,
-            decoder_ffn_dim=64,
-            max_position_embeddings=40,
-            init_std=0.3,
-            num_users=2,
-        )
-    )
+    model = from_scratch(tokenizer, 2, d_model=32, layers=1, heads=2, max_positions=40)
+    with torch.no_grad():
+        model.model.encoder.user_embeddings.weight[1:].normal_(0, 3)
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     UserTable(["ann", "bob"]).save(path)

@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 from prism_utils.errors import InputError
 from prism_utils.finetuning import Probe, Recipe, finetune
 from prism_utils.students.inputs import StudentSettings, UserTable
-from prism_utils.students.prism import PrismConfig, PrismForConditionalGeneration
+from prism_utils.students.prism import PrismForConditionalGeneration, from_scratch
 from prism_utils.students.vocabulary import train_tokenizer
 
 TITLES = ["Alien", "Heat", "Jaws", "Big"]
@@ -28,24 +28,9 @@ SETTINGS = StudentSettings(
 )
 
 
-def student(placement="every_token"):
+def student():
     tokenizer = train_tokenizer([*FRAME["prompt"], *FRAME["text"]], whole_titles=TITLES)
-    torch.manual_seed(0)
-    model = PrismForConditionalGeneration(
-        PrismConfig(
-            vocab_size=len(tokenizer),
-            d_model=32,
-            encoder_layers=1,
-            decoder_layers=1,
-            encoder_attention_heads=2,
-            decoder_attention_heads=2,
-            encoder_ffn_dim=64,
-            decoder_ffn_dim=64,
-            max_position_embeddings=32,
-            num_users=len(USERS),
-            placement=placement,
-        )
-    )
+    model = from_scratch(tokenizer, len(USERS), d_model=32, layers=1, heads=2, max_positions=32)
     return model, tokenizer
 
 
