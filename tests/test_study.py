@@ -171,7 +171,13 @@ def test_an_interrupted_run_continues(project, capsys) -> None:
     edit("02_distillation", "run = Run", "import time; time.sleep(60)\nrun = Run")
     command = [sys.executable, "-m", "prism_utils.study", "run", "--profile", "toy"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Whoever runs the tests in the background may have handed down that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert "unchanged" in process.stdout.readline()
