@@ -217,7 +217,8 @@ def finetune(
             **dataclasses.asdict(recipe),
             **(card or {}),
         }
-        (out_dir / "README.md").write_text(_model_card(facts), encoding="utf-8")
+        (out_dir / "card.json").unlink(missing_ok=True)
+        write_card(out_dir, facts)
         shutil.rmtree(checkpoints)
     return curve
 
@@ -235,9 +236,17 @@ def _learning_curve(log: list[dict[str, float]]) -> pd.DataFrame:
     return frame.rename_axis("step").reset_index().sort_values("step", ignore_index=True)
 
 
-def _model_card(facts: dict[str, Any]) -> str:
+def write_card(folder: Path | str, facts: dict[str, Any]) -> None:
+    """Add facts (name -> value), scores for instance, to the model card beside the weights.
+
+    `card.json` keeps them, `README.md` shows them; a fact given again is replaced.
+    """
+    path = Path(folder) / "card.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    facts = {**known, **facts}
+    path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    return (
+    (path.parent / "README.md").write_text(
         "---\nlibrary_name: transformers\nlicense: apache-2.0\ntags: [explainable-recommendation]\n"
         "---\n\n# Prism student\n\nExplains a recommendation from a user's history; BART with a "
         "vector of the user added to its encoder's input embeddings (arXiv 2511.16543). It was "
@@ -246,5 +255,6 @@ def _model_card(facts: dict[str, Any]) -> str:
         "```python\nfrom prism_utils.decoding import Explainer\n\n"
         'explainer = Explainer.load("path/to/this/folder")\n'
         'print(explainer.explain(history=["…"], item="…", user_id="…").text)\n```\n\n'
-        f"| fact | value |\n|---|---|\n{rows}\n"
+        f"| fact | value |\n|---|---|\n{rows}\n",
+        encoding="utf-8",
     )

@@ -12,6 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Read when torch is loaded: spinning threads make the suite many times slower beside other work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Kernels and subprocesses started in another folder find the package of this checkout.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

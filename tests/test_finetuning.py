@@ -8,7 +8,7 @@ import torch
 from transformers import TrainerCallback
 
 from prism_utils.errors import InputError
-from prism_utils.finetuning import Probe, Recipe, finetune
+from prism_utils.finetuning import Probe, Recipe, finetune, write_card
 from prism_utils.students.inputs import StudentSettings, UserTable
 from prism_utils.students.prism import PrismForConditionalGeneration, from_scratch
 from prism_utils.students.vocabulary import train_tokenizer
@@ -92,6 +92,11 @@ def test_the_loss_falls_and_the_folder_is_complete(tmp_path):
     assert "| data | twelve sentences |" in card and "best validation loss" in card
     loss = f"{curve['valid_loss'].min():.4f}".rstrip("0")
     assert f"| {loss}" in card
+
+    write_card(tmp_path, {"ROUGE-L": 0.25, "data": "thirteen"})
+    card = (tmp_path / "README.md").read_text()
+    assert "| ROUGE-L | 0.25 |" in card and "| data | thirteen |" in card
+    assert f"| {loss}" in card and "twelve" not in card
 
 
 def test_training_stops_early_and_keeps_the_best_weights(tmp_path):
