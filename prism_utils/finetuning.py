@@ -143,7 +143,7 @@ def finetune(
     train_data = encode(train, tokenizer, users, model, settings)
     valid_data = encode(valid, tokenizer, users, model, settings)
 
-    # What may be resumed: the same data, recipe and architecture, nothing else.
+    # What may be resumed: the same data, recipe, architecture and first weights, nothing else.
     digest = hashlib.sha256()
     for part in (
         json.dumps(dataclasses.asdict(recipe), sort_keys=True),
@@ -151,6 +151,8 @@ def finetune(
         str(train_data._fingerprint) + str(valid_data._fingerprint),
     ):
         digest.update(part.encode())
+    for weight in model.state_dict().values():
+        digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy())
     checkpoints = out_dir / f"checkpoints-{digest.hexdigest()[:12]}"
 
     set_seed(recipe.seed)

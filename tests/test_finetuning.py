@@ -28,9 +28,11 @@ SETTINGS = StudentSettings(
 )
 
 
-def student():
+def student(seed=0):
     tokenizer = train_tokenizer([*FRAME["prompt"], *FRAME["text"]], whole_titles=TITLES)
-    model = from_scratch(tokenizer, len(USERS), d_model=32, layers=1, heads=2, max_positions=32)
+    model = from_scratch(
+        tokenizer, len(USERS), d_model=32, layers=1, heads=2, max_positions=32, seed=seed
+    )
     return model, tokenizer
 
 
@@ -73,6 +75,26 @@ def test_interrupted_training_resumes_to_the_same_weights(tmp_path):
     for name, weight in whole.state_dict().items():
         torch.testing.assert_close(weight, resumed.state_dict()[name], msg=name)
     assert not list((tmp_path / "cut").glob("checkpoints-*"))
+
+
+def test_an_interruption_is_not_resumed_on_other_data_or_from_other_weights(tmp_path):
+    recipe = Recipe(steps=30, batch_size=4, eval_every=10, patience=0)
+    for frame, seed in ((FRAME, 0), (FRAME.assign(text="Try Heat."), 0), (FRAME, 1)):
+        model, tokenizer = student(seed)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(
+                model,
+                tokenizer,
+                frame,
+                FRAME,
+                USERS,
+                tmp_path,
+                settings=SETTINGS,
+                recipe=recipe,
+                progress=False,
+                callbacks=[Interrupt()],
+            )
+    assert len(list(tmp_path.glob("checkpoints-*/checkpoint-10"))) == 3
 
 
 def test_the_loss_falls_and_the_folder_is_complete(tmp_path):

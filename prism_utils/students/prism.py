@@ -209,8 +209,7 @@ def from_scratch(
     """A small student with random weights; user_options: placement, scale, user_dropout.
 
     Its initialisation is not BART's N(0, 0.02), which suits d_model 768: at standard deviation
-    1/sqrt(d_model), embeddings times sqrt(d_model), a student of width 128 copied titles from its
-    input after 750 steps, where with BART's it had not begun after 1,000.
+    1/sqrt(d_model), embeddings times sqrt(d_model), the scale follows the width.
     """
     torch.manual_seed(seed)
     return PrismForConditionalGeneration(
