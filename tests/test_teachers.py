@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from prism_utils import corpora
 from prism_utils.errors import InputError
+from prism_utils.metrics.grounding import Grounding, labelled_quality
 from prism_utils.prompts import render_prompts
 from prism_utils.teachers import Explainer, make_teacher
 from prism_utils.teachers.grammar import ERROR_KINDS, GrammarTeacher
@@ -161,6 +162,26 @@ def test_every_label_and_claim_holds_on_the_embedded_films(films):
 def test_systematic_errors_are_labelled_as_truly(films):
     samples = draw_samples(films, 500, seed=1)
     verify(films, samples, GrammarTeacher(films, systematic=True, error_rate=1).explain(samples))
+
+
+def test_a_second_wording_tells_the_same_facts_and_errors(films):
+    samples = draw_samples(films, 1000, seed=2)
+    first = GrammarTeacher(films).explain(samples)
+    second = GrammarTeacher(films, wording="second").explain(samples)
+    verify(films, samples, second)
+    for column in ("error", "kind", "cites"):
+        assert first[column].tolist() == second[column].tolist()
+    assert (first["text"] != second["text"]).all()
+    wrong = first["error"].isin(["title", "relation"])
+    assert first["error_text"][wrong].tolist() == second["error_text"][wrong].tolist()
+    quality = labelled_quality(second, Grounding(films).score(second, samples))
+    assert (quality[["precision", "recall"]] >= 0.98).all(axis=None)
+    few = GrammarTeacher(BOOKS, noun="book", wording="second").explain(
+        draw_samples(BOOKS, 300, longest=2)
+    )
+    assert not few["text"].str.contains("film|watch").any()
+    with pytest.raises(InputError, match="wording 'secnd' is unknown: did you mean 'second'?"):
+        GrammarTeacher(films, wording="secnd")
 
 
 def test_it_explains_movielens(shared_data):

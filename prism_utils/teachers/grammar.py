@@ -164,6 +164,65 @@ _RELATED = (  # a whole frame around the relation {rel}; the others get it as a 
 )
 _RELATION_TAILS = (" The {n} {rel}.", " What is more, it {rel}.", " Besides, this {n} {rel}.")
 
+# Two sets of frames. No frame of the second is one of the first, so that the same facts can be
+# told twice in different words; the ways to say an attribute (`_PHRASES`) are common to both.
+_WORDINGS: dict[str, dict[str, tuple[str, ...]]] = {
+    "first": {
+        "shared": _SHARED,
+        "own": _OWN,
+        "plain": _PLAIN,
+        "alone": _ALONE,
+        "bare": _BARE,
+        "tails": _TAILS,
+        "related": _RELATED,
+    },
+    "second": {
+        "shared": (
+            "One thing speaks for {i}: it {vp}, which holds for {h} as much.",
+            "Our suggestion is {i}; this {n} {vp}, and the same is true of {h}.",
+            "Those who look for {plural} tend to begin with {h} and arrive at {i}.",
+            "Your collection of {plural} has {h} in it already; {i} belongs there.",
+            "Whoever {past} {h} may well pick {i} now: {another}.",
+            "Let {i} be your next pick: {another}, in good company with {h}.",
+            "Put next to each other, {h} and {i} agree on one point: {all} {both}.",
+            "{h} is yours already, and so {i} comes to mind: {all} {both}.",
+            "Pick {i}, which {vp}; your choice of {h} points that way.",
+            "More {plural} for you: first there was {h}, now there is {i}.",
+        ),
+        "own": (
+            "Time for a break from {h}: {i} is {np}.",
+            "Where {h} took you one way, {i} goes its own: {np}.",
+            "We would put {i} next to {h} for contrast, since this {n} {vp}.",
+            "This one breaks with {h}: {i} {vp}.",
+            "A step away from {h} leads to {i}, {np}.",
+        ),
+        "plain": (
+            "Our pick to follow {h} is {i}; see whether it suits you.",
+            "Your choice of {h} led us to {i}, which may suit you.",
+        ),
+        "alone": (
+            "Start with {i}: {np}.",
+            "To open your list we propose {i}, which {vp}.",
+            "Let {i} be your first pick, since it {vp}.",
+        ),
+        "bare": (
+            "Start with {i} and judge for yourself.",
+            "To open your list we propose {i}.",
+        ),
+        "tails": (
+            *("",) * 4,
+            " See for yourself.",
+            " That is our tip for you.",
+            " Tell us what you make of it.",
+            " Enjoy!",
+        ),
+        "related": (
+            "Pick {i}: this {n} {rel} and, in the manner of {h}, it {vp}.",
+            "Our suggestion, since you {past} {h}, is {i}: it {vp} and {rel}.",
+        ),
+    },
+}
+
 
 class GrammarTeacher:
     """Explain samples from the facts of an items table, with labelled errors (section 4.2's role).
@@ -196,6 +255,8 @@ class GrammarTeacher:
         item and history share one of it; otherwise all shared kinds are equally likely, and the
         user's identity has no influence.
     max_history : how many of the last history items are looked at and cited.
+    wording : "first" or "second", two sets of sentence frames with none in common. With the same
+        seed both tell the same facts and the same errors, so one paraphrases the other.
     seed : with a sample's id, the only source of chance: order, batches and processes do not
         matter.
 
@@ -219,6 +280,7 @@ class GrammarTeacher:
         systematic: bool = False,
         voice_strength: float = 0.5,
         max_history: int = 50,
+        wording: str = "first",
         seed: int = 0,
     ) -> None:
         for label, share in (("error_rate", error_rate), ("voice_strength", voice_strength)):
@@ -231,8 +293,11 @@ class GrammarTeacher:
                 raise InputError(f"error kind {kind!r} is unknown: {nearest(kind, ERROR_KINDS)}")
         if max_history < 0:
             raise InputError(f"max_history must be 0 or more, found {max_history}")
+        if wording not in _WORDINGS:
+            raise InputError(f"wording {wording!r} is unknown: {nearest(wording, _WORDINGS)}")
         check(items, "items")
         self.noun, self.seed = noun, seed
+        self._frames = _WORDINGS[wording]
         self.error_rate, self.error_kinds = error_rate, tuple(error_kinds)
         self.systematic, self.voice_strength = systematic, voice_strength
         self.max_history = max_history
@@ -254,6 +319,7 @@ class GrammarTeacher:
             "systematic": systematic,
             "voice_strength": voice_strength,
             "max_history": max_history,
+            "wording": wording,
             "seed": seed,
             "items": hashlib.blake2b(facts.encode(), digest_size=8).hexdigest(),
         }
@@ -467,18 +533,18 @@ class GrammarTeacher:
         """Word the facts: the text, and the attribute's value as written in it ("" for none)."""
         title = self._titles[item]
         if not named:
-            frames: tuple[str, ...] = _ALONE if value >= 0 else _BARE
+            sort = "alone" if value >= 0 else "bare"
         elif value < 0:
-            frames = _PLAIN
+            sort = "plain"
         else:
-            frames = _SHARED if shared else _OWN
-        frame, tail = _pick(rng, frames), _pick(rng, _TAILS)
+            sort = "shared" if shared else "own"
+        frame, tail = _pick(rng, self._frames[sort]), _pick(rng, self._frames["tails"])
         fill = dict(self._words, i=title, h=" and ".join(named), w=relation_to)
         fill["all"] = "both" if len(named) < 2 else "all three"
         if relation_to:
             tail = _pick(rng, _RELATION_TAILS)
             if shared and rng.random() < 0.5:
-                frame, tail = _pick(rng, _RELATED), ""
+                frame, tail = _pick(rng, self._frames["related"]), ""
             fill["rel"] = _pick(rng, _RELATIONS).format_map(fill)
         written = ""
         if value >= 0:
