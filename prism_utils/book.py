@@ -1,6 +1,6 @@
 """The book of one run: a staged copy of `book/` and the executed notebooks, built to HTML.
 
-Facts on the front page (claims, run, chapters) are generated here from `paper` and `run.json`.
+What the front page states (claims, run, chapters) is generated here from `claims` and `run.json`.
 Left out on purpose: executing anything. Pages need no network: MathJax and the Colab badge are
 local files, and an unchanged staged copy is not built again.
 """
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import yaml
 
-from . import paper
+from . import claims, paper
 from .errors import InputError
 from .runs import Run, project_root, read_json
+from .verdicts import VERDICTS
 
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
@@ -52,13 +56,63 @@ def page(source: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def claims_table() -> str:
-    """The paper's headline claims as a Markdown table, from `paper.CLAIMS`."""
-    lines = ["| the paper claims that | printed | where |", "|---|---|---|"]
-    for claim in paper.CLAIMS.values():
-        value = "" if claim.value is None else f"{claim.value:,.12g} {claim.unit}".strip()
-        lines.append(f"| {claim.text} | {value} | {claim.place} |")
-    return "\n".join(lines) + "\n"
+def labels(notebook: nbformat.NotebookNode) -> set[str]:
+    """The MyST labels, `(name)=` on a line of its own, that a page's prose sets."""
+    prose = [c.source for c in notebook.cells if c.cell_type == "markdown"]
+    return set(re.findall(r"(?m)^\(([\w-]+)\)=\s*$", "\n".join(prose)))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def claims_table(judged: pd.DataFrame, known: set[str]) -> str:
+    """`claims.judge`'s frame as a Markdown table; a verdict links to its evidence.
+
+    `known`: the labels of this book. Evidence in a chapter that it lacks is linked to the claim's
+    own entry, and without that page to nothing.
+    """
+    counts = {v: int(judged["verdict"].str.startswith(v).sum()) for v in VERDICTS}
+    told = "; ".join(f"{v.partition(':')[0]} {count}" for v, count in counts.items() if count)
+    reasons = any(label.startswith("claim-") for label in known)
+    told += ". The reason for each: [claims, one by one](claims.md)" if reasons else ""
+    lines = [f"{len(judged)} claims: {told}.", ""]
+    lines += ["::::{div} full-width", ":::{table}", ":widths: 30 15 30 25", ""]
+    lines += ["| the paper claims that | printed | measured, on | verdict |", "|---|---|---|---|"]
+    group = ""
+    for row in judged.to_dict("records"):
+        claim = paper.CLAIMS[row["name"]]
+        part = "text" if not claim.place.startswith("abstract") else "abstract"
+        part = "loose ends of the print" if claim.loose_end else part
+        if part != group:
+            lines.append(f"| **{part}** | | | |")
+            group = part
+        targets = (row["evidence"].partition("#")[2], f"claim-{claim.name}")
+        target = next((t for t in targets if t in known), None)
+        verdict = f"{{ref}}`{row['verdict']} <{target}>`" if target else row["verdict"]
+        first, more, _ = row["published"].partition("; ")
+        measured = f"{row['measured']} (*{row['on']}*)" if row["measured"] else ""
+        cells = (row["claim"], first + (" …" if more else ""), measured, verdict)
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join([*lines, ":::", "::::"]) + "\n"
+
+
+def claim_entries(judged: pd.DataFrame, known: set[str]) -> str:
+    """Each claim with its place, its reason and, where the print alone decides, its computation."""
+    entries = []
+    for row in judged.to_dict("records"):
+        chapter, _, target = row["evidence"].partition("#")
+        entry = f"(claim-{row['name']})=\n**{row['claim']}**\n: *{row['place']}.*"
+        for said, name in (("Printed", "published"), ("Measured", "measured"), ("On", "on")):
+            entry += f" {said}: {row[name]}." if row[name] else ""
+        entry += f" Verdict: **{row['verdict']}**. {row['why']}"
+        if target in known and chapter != claims.CLAIMS_PAGE:
+            entry += f" Evidence: {{ref}}`{chapter} <{target}>`."
+        if chapter == claims.CLAIMS_PAGE and row["measured"]:
+            source = inspect.getsource(claims.computation(row["name"])).strip()
+            entry += f"\n\n:::{{dropdown}} The computation\n```python\n{source}\n```\n:::"
+        entries.append(entry)
+    return "\n\n".join(entries) + "\n"
 
 
 def run_table(facts: dict[str, Any], steps: dict[str, Any]) -> str:
@@ -129,10 +183,21 @@ def contents(run: Run, root: Path) -> dict[str, bytes]:
     }
     have = {str(Path(name).with_suffix("")) for name in staged}
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    listed = yaml.safe_dump(toc)
+    judged = claims.judge(run, root / "book" / "records")
+    known = {
+        label
+        for name, node in pages.items()
+        if f"notebooks/{name}\n" in listed
+        for label in labels(node)
+    }
+    if "book/claims\n" in listed:
+        known |= {f"claim-{name}" for name in judged["name"]}
     generated = {
         "_toc.yml": yaml.safe_dump(chapters(toc, have), sort_keys=False),
         "_config.yml": (root / "_config.yml").read_text(encoding="utf-8"),
-        "book/_generated/claims.md": claims_table(),
+        "book/_generated/claims.md": claims_table(judged, known),
+        "book/_generated/claim_entries.md": claim_entries(judged, known),
         "book/_generated/run.md": run_table(run.facts, steps),
         "book/_generated/chapters.md": chapter_list(pages),
     }

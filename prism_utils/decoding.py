@@ -45,6 +45,8 @@ class Explanation:
 class Explainer:
     """A trained student, ready to explain; has `name` and `explain` as every system has."""
 
+    curve: pd.DataFrame | None = None  # how it was trained, where `students` made or loaded it
+
     def __init__(
         self,
         model: PrismForConditionalGeneration,

@@ -1,8 +1,8 @@
 """Fine-tuning a student on a teacher's explanations, thin over the Hugging Face trainer.
 
-Validation loss, early stopping, checkpoints and resume, bf16 where the device has it and several
-processes under `accelerate launch` are the trainer's. Here are only the data, the fingerprint that
-decides what may be resumed, and what is saved beside the weights. Paper, section 4.3, equation 6.
+`train` is the one trainer of all students, `finetune` is Prism's (section 4.3, equation 6).
+Validation, early stopping, checkpoints, bf16 and several processes are Hugging Face's; here are
+the data, the fingerprint that decides what may be resumed, and what is saved beside the weights.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from datasets import Dataset
 from transformers import (
     DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
+    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -109,51 +110,46 @@ def encode(
     )
 
 
-def finetune(
-    model: PrismForConditionalGeneration,
-    tokenizer: Any,
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    users: UserTable,
-    out_dir: Path | str,
-    *,
-    settings: StudentSettings,
-    recipe: Recipe,
-    items: pd.DataFrame | None = None,
-    card: dict[str, Any] | None = None,
-    progress: bool = True,
-    callbacks: list[TrainerCallback] | None = None,
-) -> pd.DataFrame:
-    """Train `model` by cross-entropy on `train`, keep the weights of the lowest validation loss.
-
-    train, valid: frames with prompt, text and user_id, one row a sample. out_dir receives weights,
-    tokenizer, users, settings, items (if given: the catalogue that ids are looked up in), a model
-    card with `card`'s facts, and `learning_curve.parquet`. Called again after an interruption with
-    the same data and recipe it continues at the last checkpoint. Returns the learning curve:
-    step, train_loss (mean since the row before; NaN at step 0), valid_loss (nats a token).
-    """
-    if model.config.num_users != len(users) and model.config.placement != "none":
-        raise InputError(
-            f"the model has {model.config.num_users} users, the user table {len(users)}: "
-            f"build the model with num_users={len(users)}"
-        )
+def need_samples(train: pd.DataFrame, valid: pd.DataFrame) -> None:
+    """Raise `InputError` unless there is something to train on and to validate with."""
     if not len(train) or not len(valid):
         raise InputError(f"{len(train)} training and {len(valid)} validation samples: need both")
-    out_dir = Path(out_dir)
-    train_data = encode(train, tokenizer, users, model, settings)
-    valid_data = encode(valid, tokenizer, users, model, settings)
 
+
+def train(
+    model: PreTrainedModel,
+    train_data: Dataset,
+    valid_data: Dataset,
+    out_dir: Path | str,
+    *,
+    collator: Callable[[list[dict[str, Any]]], dict[str, Any]],
+    recipe: Recipe,
+    identity: str = "",
+    progress: bool = True,
+    callbacks: list[TrainerCallback] | None = None,
+    save: Callable[[pd.DataFrame], None] | None = None,
+) -> pd.DataFrame:
+    """Train any student whose `forward` returns a loss; leaves the best weights in `model`.
+
+    Minimises that loss with AdamW under a cosine schedule with warm-up, and keeps the weights of
+    the lowest validation loss. Checkpoints lie in `out_dir` until the end: the same call after an
+    interruption continues at the last one. `identity` says what besides data, recipe,
+    configuration and first weights determines the result (a schedule in `callbacks`, say).
+    `save(curve)` is called at the end on the main process; only after it are checkpoints deleted.
+    Returns the learning curve: step, train_loss (mean since the row before), valid_loss.
+    """
     # What may be resumed: the same data, recipe, architecture and first weights, nothing else.
     digest = hashlib.sha256()
     for part in (
         json.dumps(dataclasses.asdict(recipe), sort_keys=True),
         model.config.to_json_string(),
         str(train_data._fingerprint) + str(valid_data._fingerprint),
+        identity,
     ):
         digest.update(part.encode())
     for weight in model.state_dict().values():
         digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy())
-    checkpoints = out_dir / f"checkpoints-{digest.hexdigest()[:12]}"
+    checkpoints = Path(out_dir) / f"checkpoints-{digest.hexdigest()[:12]}"
 
     set_seed(recipe.seed)
     on_gpu = torch.cuda.is_available()
@@ -183,7 +179,7 @@ def finetune(
         report_to="none",
         seed=recipe.seed,
     )
-    hooks: list[TrainerCallback] = list(callbacks or [])
+    hooks: list[TrainerCallback] = []
     if recipe.patience:
         hooks.append(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
     trainer = Trainer(
@@ -191,8 +187,8 @@ def finetune(
         args=arguments,
         train_dataset=train_data,
         eval_dataset=valid_data,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
-        callbacks=hooks,
+        data_collator=collator,
+        callbacks=[*hooks, *(callbacks or [])],
     )
     if not progress:
         trainer.remove_callback(PrinterCallback)
@@ -202,6 +198,47 @@ def finetune(
 
     curve = _learning_curve(trainer.state.log_history)
     if trainer.is_world_process_zero():
+        if save is not None:
+            save(curve)
+        shutil.rmtree(checkpoints)
+    return curve
+
+
+_train = train  # `finetune` has a parameter of this name
+
+
+def finetune(
+    model: PrismForConditionalGeneration,
+    tokenizer: Any,
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    users: UserTable,
+    out_dir: Path | str,
+    *,
+    settings: StudentSettings,
+    recipe: Recipe,
+    items: pd.DataFrame | None = None,
+    card: dict[str, Any] | None = None,
+    progress: bool = True,
+    callbacks: list[TrainerCallback] | None = None,
+) -> pd.DataFrame:
+    """Train `model` by cross-entropy on `train`, keep the weights of the lowest validation loss.
+
+    train, valid: frames with prompt, text and user_id, one row a sample. out_dir receives weights,
+    tokenizer, users, settings, items (if given: the catalogue that ids are looked up in), a model
+    card with `card`'s facts, and `learning_curve.parquet`. Called again after an interruption with
+    the same data and recipe it continues at the last checkpoint. Returns the learning curve:
+    step, train_loss (mean since the row before; NaN at step 0), valid_loss (nats a token).
+    """
+    if model.config.num_users != len(users) and model.config.placement != "none":
+        raise InputError(
+            f"the model has {model.config.num_users} users, the user table {len(users)}: "
+            f"build the model with num_users={len(users)}"
+        )
+    need_samples(train, valid)
+    out_dir = Path(out_dir)
+
+    def save(curve: pd.DataFrame) -> None:
         model.save_pretrained(out_dir)
         tokenizer.save_pretrained(out_dir)
         users.save(out_dir)
@@ -221,8 +258,18 @@ def finetune(
         }
         (out_dir / "card.json").unlink(missing_ok=True)
         write_card(out_dir, facts)
-        shutil.rmtree(checkpoints)
-    return curve
+
+    return _train(
+        model,
+        encode(train, tokenizer, users, model, settings),
+        encode(valid, tokenizer, users, model, settings),
+        out_dir,
+        collator=DataCollatorForSeq2Seq(tokenizer, model=model),
+        recipe=recipe,
+        progress=progress,
+        callbacks=callbacks,
+        save=save,
+    )
 
 
 def _learning_curve(log: list[dict[str, float]]) -> pd.DataFrame:
@@ -238,25 +285,44 @@ def _learning_curve(log: list[dict[str, float]]) -> pd.DataFrame:
     return frame.rename_axis("step").reset_index().sort_values("step", ignore_index=True)
 
 
+_ABOUT = {
+    "prism": "BART with a vector of the user added to its encoder's input embeddings "
+    "(arXiv 2511.16543)",
+    "att2seq": "a recurrent decoder that starts from, and attends over, vectors of user and item "
+    "(Dong et al. 2017)",
+    "pepler": "GPT-2 prompted by a vector of the user and one of the item (Li et al. 2023)",
+}
+
+
 def write_card(folder: Path | str, facts: dict[str, Any]) -> None:
     """Add facts (name -> value), scores for instance, to the model card beside the weights.
 
-    `card.json` keeps them, `README.md` shows them; a fact given again is replaced.
+    `card.json` keeps them, `README.md` shows them; a fact given again is replaced. The fact "kind"
+    says which student it is; without it the card is Prism's.
     """
     path = Path(folder) / "card.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     facts = {**known, **facts}
     path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    kind = facts.get("kind", "prism")
+    if kind == "prism":
+        usage = (
+            "from prism_utils.decoding import Explainer\n\n"
+            'explainer = Explainer.load("path/to/this/folder")\n'
+            'print(explainer.explain(history=["…"], item="…", user_id="…").text)\n'
+        )
+    else:
+        usage = (
+            "from prism_utils import students\n\n"
+            'system = students.load("path/to/this/folder")\n'
+            "print(system.explain(samples))\n"
+        )
     (path.parent / "README.md").write_text(
         "---\nlibrary_name: transformers\nlicense: apache-2.0\ntags: [explainable-recommendation]\n"
-        "---\n\n# Prism student\n\nExplains a recommendation from a user's history; BART with a "
-        "vector of the user added to its encoder's input embeddings (arXiv 2511.16543). It was "
-        "trained on a teacher's explanations and repeats their limits: check what it says about "
-        "items before people read it.\n\n"
-        "```python\nfrom prism_utils.decoding import Explainer\n\n"
-        'explainer = Explainer.load("path/to/this/folder")\n'
-        'print(explainer.explain(history=["…"], item="…", user_id="…").text)\n```\n\n'
+        f"---\n\n# {kind.capitalize()} student\n\nExplains a recommendation; {_ABOUT[kind]}. "
+        "It was trained on a teacher's explanations and repeats their limits: check what it says "
+        f"about items before people read it.\n\n```python\n{usage}```\n\n"
         f"| fact | value |\n|---|---|\n{rows}\n",
         encoding="utf-8",
     )

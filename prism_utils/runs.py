@@ -26,7 +26,8 @@ from .tables import SCHEMAS, read_table, write_table
 
 # The libraries whose version can change a result; also part of a step's key in `study`.
 LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "pandas",
-             "scipy", "statsmodels", "duckdb", "rouge-score", "sacrebleu", "bert-score")  # fmt: skip
+             "scipy", "statsmodels", "scikit-learn", "duckdb", "rouge-score", "sacrebleu",
+             "bert-score")  # fmt: skip
 
 
 def project_root() -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from scipy.sparse import csr_matrix
 
 from .errors import InputError, nearest
 from .tables import SCHEMAS, check
@@ -409,6 +411,99 @@ def leakage(samples: pd.DataFrame | str | Path, interactions: pd.DataFrame) -> p
     frame = pd.DataFrame(table, columns=["question", "count", "total"])
     frame["share"] = frame["count"] / frame["total"].where(frame["total"] > 0)
     return frame
+
+
+def history_overlap(samples: pd.DataFrame | str | Path) -> pd.DataFrame:
+    """How much of each test history one training history holds: columns sample_id, overlap.
+
+    `samples` is a frame or a file, its split "train" or "test". overlap = max over training samples
+    of |test ∩ training| / |test|, over the distinct items of the two histories, in 0..1 and exact;
+    order is not looked at. 0 where there is no training sample or the history is empty. Rows: the
+    test samples, in their order. A history of one or two items is easily held by chance: read the
+    overlap beside the length.
+
+    >>> table = pd.DataFrame({"sample_id": ["u:1", "u:2", "v:2"], "user_id": ["u", "u", "v"],
+    ...     "history": [["a"], ["a", "b"], ["b", "c"]], "item_id": ["b", "c", "d"],
+    ...     "split": ["train", "test", "train"]})
+    >>> history_overlap(table)
+      sample_id  overlap
+    0       u:2      0.5
+    """
+    ids, users, is_test, histories = _histories(samples)
+    own = pd.factorize(users)[0]
+    train_rows, test_rows = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    train_rows = train_rows[np.argsort(own[train_rows], kind="stable")]
+    train, test = histories[train_rows], histories[test_rows]
+    holders = train.T.tocsr()  # row of an item: the training histories that hold it
+    frequency, typical = np.diff(holders.indptr), train.nnz / max(len(train_rows), 1)
+    first, last = (
+        np.searchsorted(own[train_rows], own[test_rows], side=side) for side in ("left", "right")
+    )
+    wanted = np.zeros(train.shape[1], dtype=bool)
+    best = np.zeros(len(test_rows), dtype=np.int64)
+    for n, (begin, end) in enumerate(pairwise(test.indptr)):
+        items = test.indices[begin:end]
+        items = items[np.argsort(frequency[items])]
+        wanted[items] = True
+        # The user's own training histories are the likeliest. To hold more than they do, another
+        # must hold one of the `len(items) - best` rarest items, so mostly few are looked at.
+        best[n] = _most_held(wanted, train[first[n] : last[n]])
+        rare = items[: len(items) - best[n]]
+        if frequency[rare].sum() * typical < frequency[items].sum():
+            best[n] = max(best[n], _most_held(wanted, train[np.unique(holders[rare].indices)]))
+        elif len(rare):
+            best[n] = np.bincount(holders[items].indices, minlength=1).max()
+        wanted[items] = False
+    overlap = best / np.maximum(np.diff(test.indptr), 1)
+    return pd.DataFrame({"sample_id": ids[test_rows], "overlap": overlap})
+
+
+def _most_held(wanted: np.ndarray, histories: csr_matrix) -> int:
+    """The most items of the mask `wanted` that one row of `histories` holds."""
+    held = np.concatenate([[0], np.cumsum(wanted[histories.indices])])[histories.indptr]
+    return int(np.diff(held).max(initial=0))
+
+
+def _histories(
+    samples: pd.DataFrame | str | Path,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, csr_matrix]:
+    """sample_id, user_id, whether test, and the histories: a 0/1 matrix (samples, items)."""
+    columns = ["sample_id", "user_id", "split", "history"]
+    if isinstance(samples, pd.DataFrame):
+        histories = pa.array(check(samples, "samples")["history"], pa.list_(pa.string()))
+        parts = [(samples[columns[:3]], histories)]
+    else:
+        with _open(samples) as file:
+            tables = [file.read_row_group(n, columns=columns) for n in range(file.num_row_groups)]
+        parts = [
+            (table.select(columns[:3]).to_pandas(), table["history"].combine_chunks())
+            for table in tables
+        ]
+    code: dict[str, int] = {}
+    items, lengths = [], []
+    for _, histories in parts:
+        entries = histories.flatten()
+        if not pa.types.is_dictionary(entries.type):
+            entries = entries.dictionary_encode()
+        own = [code.setdefault(item, len(code)) for item in entries.dictionary.to_pylist()]
+        items.append(np.array(own, dtype=np.int32)[entries.indices.to_numpy()])
+        lengths.append(histories.value_lengths().to_numpy())
+    frame = pd.concat([part for part, _ in parts], ignore_index=True)
+    known = frame["split"].isin(["train", "test"]).to_numpy()
+    if not known.all():
+        wrong = int((~known).argmax())
+        raise InputError(
+            f"samples: row {wrong + 1}: split must be 'train' or 'test', "
+            f"found {frame['split'].iloc[wrong]!r}"
+        )
+    codes = np.concatenate(items)
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    matrix = csr_matrix(
+        (np.ones(len(codes), dtype=bool), codes, starts), shape=(len(frame), len(code))
+    )
+    matrix.sum_duplicates()
+    sample_id, user, split = (frame[column].to_numpy(object) for column in columns[:3])
+    return sample_id, user, split == "test", matrix
 
 
 def _locate(

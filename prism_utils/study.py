@@ -35,9 +35,13 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "01_preprocessing": (),
     "02_distillation": ("01_preprocessing",),
     "03_finetuning": ("01_preprocessing", "02_distillation"),
+    "03b_baselines": ("01_preprocessing", "02_distillation", "03_finetuning"),
     "04_efficiency": ("01_preprocessing", "02_distillation", "03_finetuning"),
-    "05_rouge_pitfall": ("01_preprocessing", "02_distillation", "03_finetuning"),
+    "05_rouge_pitfall": ("01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"),
     "06_agreement": ("01_preprocessing", "02_distillation", "03_finetuning"),
+    "07_evaluation": ("01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"),
+    "07b_real_text": (),
+    "07c_splits": ("01_preprocessing", "02_distillation"),
 }
 
 # What a notebook sees while it is rendered: no progress bars, no fork warnings, stable set order.
@@ -269,9 +273,14 @@ def step_key(step: Step, done: dict[str, Any], package: str) -> str:
     A predecessor enters with its date as well: if it ran again, it may have rewritten its tables.
     """
     cells = nbformat.read(step.source, as_version=4).cells
+    code = [c.source for c in cells if c.cell_type == "code"]
     data = step.values.get("data") or ""
+    # A chapter that shows a record names it.
+    records = sorted((home() / "book" / "records").glob("*.json"))
+    shown = [path for path in records if any(path.name in source for source in code)]
     parts = {
-        "code": [c.source for c in cells if c.cell_type == "code"],
+        "code": code,
+        "records": [hashlib.sha256(path.read_bytes()).hexdigest() for path in shown],
         "values": step.values,
         "package": package,
         "needs": {n: [done.get(n, {}).get(k) for k in ("key", "date")] for n in needs(step.name)},

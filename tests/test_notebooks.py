@@ -1,4 +1,4 @@
-"""The six notebooks themselves at tiny sizes: run, built, rerun, and on a hosted machine."""
+"""The notebooks themselves at tiny sizes: run, built, rerun, and on a hosted machine."""
 
 from __future__ import annotations
 
@@ -138,6 +138,11 @@ def readme(language: str) -> list[str]:
 def test_readme_command_runs(tiny: Path, project: Path, line: str) -> None:
     """At profile tiny; make's own targets are run by .ci/run and checked in test_house."""
     line = line.replace("runs/quick", "runs/tiny").replace("--profile quick", "--profile tiny")
+    told = Run.open(tiny).read("explanations")
+    held_out = told[told["sample_id"].isin(told.loc[told["system"] == "prism", "sample_id"])]
+    for name, system in (("texts", "prism"), ("golden", "grammar")):
+        texts = held_out.loc[held_out["system"] == system, ["sample_id", "text"]]
+        texts.to_json(project / f"{name}.jsonl", orient="records", lines=True)
     program, *arguments = shlex.split(line)
     modules = {"papermill": ["-m", "papermill"], "accelerate": ["-m", "accelerate.commands.launch"]}
     module = modules.get(Path(program).name, [])
@@ -165,7 +170,10 @@ def bookshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_study_runs_on_somebodys_own_files(bookshop: Path, project: Path) -> None:
     small = yaml.safe_load((ROOT / "profiles" / "tiny.yml").read_text())["notebooks"]
-    small = {name: small[name] for name in ("03_finetuning", "04_efficiency")}
+    small = {
+        name: small[name]
+        for name in ("03_finetuning", "04_efficiency", "07_evaluation", "07c_splits")
+    }
     settings = [
         f"{name}.{key}={json.dumps(value)}"
         for name, values in small.items()
@@ -217,7 +225,7 @@ def test_a_chapter_alone_on_a_hosted_machine(hosted: tuple[Path, Path], tmp_path
         cwd=tmp_path, env=environment,
     )  # fmt: skip
     made = sorted(p.stem for p in (tmp_path / "runs" / "tiny" / "notebooks").iterdir())
-    assert made == ["01_preprocessing", "02_distillation", "03_finetuning"]
+    assert made == ["01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"]
     code = "import prism_utils; print(prism_utils.__file__)"
     where = command(str(python), "-c", code, cwd=tmp_path, env=kept)
     assert where.stdout.startswith(str(python.parents[1]))

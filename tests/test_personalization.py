@@ -112,3 +112,9 @@ def test_probes_that_cannot_be_made_are_refused():
         voice_probe(["a", "b", "c"], ["v", "v", "w"], ["1", "2", "3"])
     with pytest.raises(InputError, match="1 texts, but 2 voices"):
         voice_probe(["a"], ["v", "w"], ["1", "2"])
+
+
+def test_texts_without_a_word_are_guessed_too():
+    users = [f"u{n}" for n in range(8)]
+    found = voice_probe([""] * 8, ["a", "b"] * 4, users, folds=2, resamples=50)
+    assert found["accuracy"].iloc[0] <= 1 and found["n"].iloc[0] == 8

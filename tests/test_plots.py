@@ -27,6 +27,9 @@ TABLES = {
     "learning_curves": (
         pd.DataFrame({"step": [1, 2], "train_loss": [2.0, np.nan], "valid_loss": [2.1, 1.5]}),
     ),
+    "validation_curves": (
+        pd.DataFrame({"system": ["a", "b"], "step": [1, 1], "valid_loss": [2.1, 1.5]}),
+    ),
     "vocabulary_trial": (
         pd.DataFrame(
             {
@@ -53,9 +56,52 @@ TABLES = {
         ),
     ),
     "rouge_by_faithfulness": (pd.DataFrame({"group": ["a", "b"], "rougeL": [0.2, 0.8]}),),
+    "auc_by_metric": (
+        pd.DataFrame(
+            {
+                "metric": ["rougeL", "rougeL", "error_free"],
+                "references": ["true", "erring", "none"],
+                "value": [0.6, 0.2, np.nan],
+                "low": [0.5, 0.1, np.nan],
+                "high": [0.7, 0.3, np.nan],
+            }
+        ),
+    ),
+    "own_words": (
+        pd.DataFrame({"system": ["a", "a"], "references": ["own", "other"], "value": [0.3, 0.2]}),
+    ),
+    "two_orders": (
+        pd.DataFrame(
+            {
+                "system": ["a", "a", "b", "b"],
+                "metric": ["rougeL", "error_free"] * 2,
+                "value": [0.2, 0.9, 0.3, 0.5],
+                "low": 0.1,
+                "high": 1.0,
+            }
+        ),
+        "rougeL",
+        "error_free",
+    ),
     "kappa_against_noise": (
         pd.DataFrame({"raters": "equally lenient", "noise": [0.1, 1.0], "kappa": [0.9, 0.2]}),
         0.6,
+    ),
+    "overlap_shares": (
+        pd.DataFrame({"split": ["random", "temporal"], "history": "kept", "share_90": [0.9, 0.1]}),
+    ),
+    "score_intervals": (
+        pd.DataFrame(
+            {
+                "system": ["a", "b", "a", "b"],
+                "metric": ["rougeL", "rougeL", "bleu4", "bleu4"],
+                "split": ["random", "random", "temporal", "leave_last"],
+                "value": [0.1, 0.2, 0.3, 0.4],
+                "low": [-0.1, 0.1, 0.2, 0.4],
+                "high": [0.2, 0.3, 0.4, 0.4],
+            }
+        ),
+        "split",
     ),
 }
 
@@ -91,3 +137,17 @@ def test_drawn_values_are_those_of_the_table():
 def test_colours_stay_apart_in_grey():
     grey = sorted(np.dot(to_rgb(color), (0.299, 0.587, 0.114)) for color in plots.COLORS)
     assert np.diff(grey).min() > 0.12
+
+
+def test_intervals_stand_where_the_table_says():
+    table = TABLES["score_intervals"][0]
+    panels = plots.score_intervals(table, "split").axes
+    assert [axes.get_xlabel() for axes in panels] == ["ROUGE-L", "BLEU-4"]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["a", "b"]
+    random, temporal, _ = panels[0].containers
+    assert random.lines[0].get_xdata().tolist() == [0.1, 0.2]
+    (whiskers,) = random.lines[2]
+    drawn = [segment[:, 0] for segment in whiskers.get_segments()]
+    assert np.allclose(drawn, [[-0.1, 0.2], [0.1, 0.3]])
+    assert pd.isna(temporal.lines[0].get_xdata()).all()  # another metric's split
+    assert len(panels[0].lines) == len(panels[1].lines) + 1  # a line at zero

@@ -20,6 +20,7 @@ from prism_utils.sequences import (
     SPLITS,
     dataset_statistics,
     history_lengths,
+    history_overlap,
     leakage,
     make_samples,
     read_samples,
@@ -354,3 +355,47 @@ def test_leakage_refuses_foreign_samples():
             leakage(samples.assign(**{column: values}), interactions)
     with pytest.raises(InputError, match="row 1: split must be 'train' or 'test', found 'valid'"):
         leakage(samples.assign(split=["valid", "train", "test"]), interactions)
+
+
+def test_history_overlap_equals_brute_force(simulated, tmp_path):
+    rng = np.random.default_rng(0)
+    for split, length in (("random", 50), ("temporal", 4), ("leave_last", 50)):
+        samples = make_samples(simulated, max_history=length, split=split)
+        samples = samples.sample(700, random_state=1)  # any order, rows may be missing
+        if length == 4:
+            samples["user_id"] = rng.permutation(samples["user_id"])  # own histories do not help
+        test, train = (samples[samples["split"] == s] for s in ("test", "train"))
+        held = [set(history) for history in train["history"]]
+        expected = [
+            max(len(set(history) & other) for other in held) / len(set(history))
+            for history in test["history"]
+        ]
+        got = history_overlap(samples)
+        assert list(got["sample_id"]) == list(test["sample_id"])
+        assert np.allclose(got["overlap"], expected) and 0 < got["overlap"].mean() < 1
+        samples.to_parquet(tmp_path / "samples.parquet")
+        pd.testing.assert_frame_equal(history_overlap(tmp_path / "samples.parquet"), got)
+
+
+def test_history_overlap_from_the_writers_file(simulated, tmp_path, monkeypatch):
+    monkeypatch.setattr("prism_utils.sequences._ROWS_AT_A_TIME", 300)
+    expected = history_overlap(make_samples(simulated, split="temporal"))
+    path = write_samples(simulated, tmp_path / "samples.parquet", split="temporal")
+    pd.testing.assert_frame_equal(history_overlap(path), expected)
+
+
+def test_history_overlap_at_the_edges():
+    samples = pd.DataFrame(
+        {
+            "sample_id": ["u:0", "v:2", "v:3", "w:4"],
+            "user_id": ["u", "v", "v", "w"],
+            "history": [[], ["a", "a", "b"], ["b", "c", "c"], ["x", "y"]],
+            "item_id": ["a", "c", "d", "z"],
+            "split": ["test", "train", "test", "test"],
+        }
+    )
+    assert list(history_overlap(samples)["overlap"]) == [0, 0.5, 0]  # items count once
+    assert list(history_overlap(samples.assign(split="test"))["overlap"]) == [0] * 4
+    assert history_overlap(samples.assign(split="train")).empty
+    with pytest.raises(InputError, match="row 2: split must be 'train' or 'test', found 'valid'"):
+        history_overlap(samples.assign(split=["train", "valid", "test", "test"]))

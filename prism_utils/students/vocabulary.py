@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pandas as pd
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from ..errors import InputError, nearest
+from ..prompts import render_prompts
+from .inputs import StudentSettings
 from .prism import USER_TOKEN
 
+VOCABULARIES = ("whole_titles", "bytes")
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", USER_TOKEN]  # BART's first four ids, in BART's order
 
 
@@ -78,4 +83,36 @@ def train_tokenizer(
         additional_special_tokens=[USER_TOKEN],
         model_max_length=model_max_length,
         clean_up_tokenization_spaces=False,
+    )
+
+
+def student_tokenizer(
+    train: pd.DataFrame,
+    items: pd.DataFrame,
+    settings: StudentSettings,
+    *,
+    vocabulary: str = "whole_titles",
+    vocab_size: int = 1000,
+) -> PreTrainedTokenizerFast:
+    """The tokenizer of any student from scratch: trained on train's prompts and texts.
+
+    train: samples with `text`. vocabulary: "whole_titles" (of items) or "bytes". Students of the
+    same train and settings have the same tokenizer, so that tokens and losses compare.
+    """
+    if vocabulary not in VOCABULARIES:
+        raise InputError(
+            f"vocabulary: {vocabulary!r} is unknown; {nearest(vocabulary, VOCABULARIES)}"
+        )
+    prompts = render_prompts(
+        train,
+        items,
+        template=settings.template,
+        noun=settings.noun,
+        max_history=settings.max_history,
+    )
+    return train_tokenizer(
+        [*prompts["prompt"], *train["text"]],
+        vocab_size=vocab_size,
+        whole_titles=items["title"] if vocabulary == "whole_titles" else (),
+        model_max_length=settings.max_input_tokens,
     )

@@ -1,7 +1,7 @@
 """Explanations that somebody already has, as a teacher: JSON lines or Parquet, looked up by key.
 
 Also turns such a file into samples, for sources that publish profiles in the place of histories
-(XRec's Yelp file). Left out on purpose: guessing what a column means, and filling gaps.
+(XRec's Yelp file), and holds samples out. Left out: guessing what a column means, filling gaps.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, nearest
 from ..tables import check
 
 
@@ -148,3 +149,69 @@ def read_samples(
         raise InputError(f"{path}: holds no records")
     items = pd.DataFrame({"item_id": list(titles), "title": list(titles.values())})
     return pd.DataFrame(list(samples.values())), items
+
+
+def read_texts(path: str | Path, column: str, system: str) -> pd.DataFrame:
+    """The explanations that a file holds in `column`: sample_id, system, text.
+
+    A record without the column is left out: XRec's file has predictions for a part of its pairs.
+    A sample is called as in `read_samples`, or by its place, counted from 1, where a record has no
+    ids. Raises InputError with the line or row of a malformed record or a repeated sample, and for
+    a column that no record has.
+    """
+    texts: dict[str, str] = {}
+    columns: dict[str, None] = {}
+    for number, (where, record) in enumerate(_records(Path(path)), start=1):
+        columns.update(dict.fromkeys(record))
+        value = record.get(column)
+        if value is None or (isinstance(value, float) and np.isnan(value)):
+            continue  # Parquet has an empty cell where JSON has no key
+        named = "sample_id" in record or "user_id" in record or "item_id" in record
+        sample = "-".join(_key(where, record)) if named else str(number)
+        if sample in texts:
+            raise InputError(f"{where}: a second record for {sample}")
+        texts[sample] = _text(where, record, column)
+    if not texts:
+        raise InputError(f"{path}: no record has column {column!r}; {nearest(column, columns)}")
+    return pd.DataFrame({"sample_id": list(texts), "system": system, "text": list(texts.values())})
+
+
+def hold_out(
+    samples: pd.DataFrame, eligible: Sequence[str], size: int, *, by: str, seed: int = 0
+) -> pd.DataFrame:
+    """`samples` with `split` "test" for about `size` of the `eligible` sample ids, else "train".
+
+    by="sample" draws `size` samples. by="user" draws users, as many as it takes to reach `size`
+    eligible samples, and holds out all of theirs; what else these users have is dropped, so that
+    no user of the test split is in training. Raises InputError for an unknown `by`, an eligible id
+    that is no sample, and a `size` that leaves nothing to test or to train on.
+
+    >>> samples = pd.DataFrame({"sample_id": list("abcd"), "user_id": list("uuvw"),
+    ...                         "history": [[]] * 4, "item_id": list("ijij"), "split": "test"})
+    >>> held = hold_out(samples, ["a"], 1, by="user")
+    >>> dict(zip(held["sample_id"], held["split"]))
+    {'a': 'test', 'c': 'train', 'd': 'train'}
+    """
+    if by not in ("user", "sample"):
+        raise InputError(f"by: {by!r} is unknown; {nearest(by, ('user', 'sample'))}")
+    check(samples, "samples")
+    unknown = set(eligible) - set(samples["sample_id"])
+    if unknown:
+        raise InputError(f"eligible: {sorted(unknown)[0]!r} is no sample_id of the samples")
+    may = samples["sample_id"].isin(eligible).to_numpy()
+    if not 0 < size <= may.sum():
+        raise InputError(f"size must be in 1..{may.sum()}, the eligible samples; found {size}")
+    rng = np.random.default_rng(seed)
+    if by == "sample":
+        places = rng.choice(np.flatnonzero(may), size, replace=False)
+        drawn = np.isin(np.arange(len(samples)), places)
+        made = samples.assign(split=np.where(drawn, "test", "train"))
+    else:
+        counts = samples.loc[may, "user_id"].value_counts(sort=False).sort_index()
+        counts = counts.iloc[rng.permutation(len(counts))]
+        users = counts.index[: int((counts.cumsum() < size).sum()) + 1]
+        theirs = samples["user_id"].isin(users).to_numpy()
+        made = samples.assign(split=np.where(theirs, "test", "train"))[may | ~theirs]
+    if not (made["split"] == "train").any():
+        raise InputError(f"size={size} by {by} leaves no sample to train on: hold out fewer")
+    return made.reset_index(drop=True)

@@ -1,0 +1,266 @@
+"""What students that read ids alone have in common: encoding, batches, training and explaining.
+
+Att2Seq and PEPLER see who the user is and which item it is (and a rating), never the history: what
+they say about it they know by heart or invent. Row 0 of their tables is whatever training never
+saw and stays zero. Left out: the models, which are one file each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file
+from torch import nn
+from tqdm import tqdm
+from transformers import AutoTokenizer, TrainerCallback
+
+from .. import finetuning, tables
+from ..errors import InputError
+from .inputs import StudentSettings, UserTable
+
+IGNORED = -100  # label of padding, PyTorch's own
+ITEMS_FILE = "known_items.parquet"
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """The users and items of training; rows of the model's tables.
+
+    >>> samples = pd.DataFrame({"user_id": ["ann"], "item_id": ["f9"]})
+    >>> Known(UserTable(["ann"]), UserTable(["f1", "f2"])).rows(samples)["item_ids"].tolist()
+    [0]
+    """
+
+    users: UserTable
+    items: UserTable
+
+    @classmethod
+    def of(cls, train: pd.DataFrame) -> Known:
+        """In sorted order, so that the order of rows does not matter."""
+        columns = (train["user_id"], train["item_id"])
+        return cls(*(UserTable(sorted(column.unique())) for column in columns))
+
+    def rows(self, samples: pd.DataFrame) -> dict[str, np.ndarray]:
+        return {
+            "user_ids": self.users.rows(samples["user_id"].tolist()),
+            "item_ids": self.items.rows(samples["item_id"].tolist()),
+        }
+
+    def save(self, folder: Path) -> None:
+        self.users.save(folder)
+        pd.DataFrame({"item_id": self.items.index}).to_parquet(folder / ITEMS_FILE, index=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Known:
+        items = pd.read_parquet(folder / ITEMS_FILE)["item_id"]
+        return cls(UserTable.load(folder), UserTable(items))
+
+
+def mean_rating(train: pd.DataFrame) -> float | None:
+    """Mean of the column `rating` of training; None where there is none or nothing in it."""
+    if "rating" not in train.columns or train["rating"].isna().all():
+        return None
+    return float(train["rating"].mean())
+
+
+def draw_tables(model: Any, spread: float, folder: Path | None, known: Known) -> None:
+    """Vectors of users and items from U(-spread, spread), row 0 zero.
+
+    Ids that a student saved in `folder` knew keep the vectors that they have there.
+    """
+    for name, index in (("user_embeddings", known.users), ("item_embeddings", known.items)):
+        with torch.no_grad():
+            weight = getattr(model, name).weight
+            nn.init.uniform_(weight, -spread, spread)[0] = 0.0
+            if folder is not None:
+                before = Known.load(folder)
+                old = before.users if name == "user_embeddings" else before.items
+                rows = old.rows(index.index.tolist())
+                vectors = load_file(folder / "model.safetensors")[name + ".weight"]
+                weight[1:][rows > 0] = vectors[rows[rows > 0]]
+
+
+def saved_config(path: str | Path, kind: str) -> dict[str, Any] | None:
+    """config.json of a student of this kind saved at `path`, None if that is something else."""
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        return None
+    config = json.loads(file.read_text(encoding="utf-8"))
+    return config if config.get("model_type") == kind else None
+
+
+def shifted(labels: torch.Tensor, start: Any) -> torch.Tensor:
+    """Decoder inputs (batch, length) of labels: begin with `start`, never see their own label."""
+    first = labels.new_full((len(labels), 1), start)
+    return torch.cat([first, labels[:, :-1]], dim=1).masked_fill(labels == IGNORED, start)
+
+
+def text_loss(output: nn.Module, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of the batch's tokens, in nats (equation 6).
+
+    output: from states to logits; hidden: states (batch, length, width), one a label. Padding does
+    not pass through the output layer, which is most of a small model's work.
+    """
+    told = labels != IGNORED
+    return nn.functional.cross_entropy(output(hidden[told]).float(), labels[told])
+
+
+def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Stack ids and ratings; pad labels on the right."""
+    batch = {n: torch.tensor([row[n] for row in rows]) for n in rows[0] if n != "labels"}
+    labels = [torch.tensor(row["labels"]) for row in rows]
+    padded = nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED)
+    return {**batch, "labels": padded}
+
+
+class IdExplainer:
+    """A trained Att2Seq or PEPLER; has `name`, `explain` and `curve` as every fitted system has."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        known: Known,
+        settings: StudentSettings,
+        *,
+        name: str,
+        curve: pd.DataFrame | None = None,
+        batch_size: int = 128,
+        progress: bool = False,
+    ) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.known = known
+        self.settings = settings
+        self.name = name
+        self.curve = curve
+        self.batch_size = batch_size
+        self.progress = progress
+
+    @classmethod
+    def load(cls, folder: Path, model_class: Any, *, name: str) -> IdExplainer:
+        """What `fit_ids` saved, onto a GPU if there is one."""
+        settings, known = StudentSettings.load(folder), Known.load(folder)
+        model = model_class.from_pretrained(folder)
+        have = (model.config.num_users, model.config.num_items)
+        if have != (len(known.users), len(known.items)):
+            raise InputError(
+                f"{folder}: tables of {len(known.users)} users and {len(known.items)} items, but "
+                f"the weights have {have[0]} and {have[1]}; both must come from the same training"
+            )
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        return cls(model, tokenizer, known, settings, name=name)
+
+    @torch.inference_mode()
+    def explain(self, samples: pd.DataFrame, **generation: Any) -> pd.DataFrame:
+        """Explanations of samples, in their order; greedy unless `generation` says otherwise.
+
+        Beside sample_id, system and text: user_known and item_known (False where the model has no
+        vector and takes zero) and tokens.
+        """
+        tables.check(samples, "samples")
+        inputs = encode_ids(samples, self.known, self.model.config)
+        device, options = self.model.device, {"max_new_tokens": self.settings.max_new_tokens}
+        texts: list[str] = []
+        tokens: list[int] = []
+        starts = range(0, len(samples), self.batch_size)
+        for start in tqdm(starts, disable=not self.progress, desc=self.name, unit="batch"):
+            batch = {
+                name: torch.as_tensor(values[start : start + self.batch_size], device=device)
+                for name, values in inputs.items()
+            }
+            output = self.model.write(**batch, **options | generation)
+            for ids in output.tolist():
+                end = self.model.config.eos_token_id
+                ids = ids[: ids.index(end)] if end in ids else ids
+                texts.append(self.tokenizer.decode(ids, skip_special_tokens=True).strip())
+                tokens.append(len(ids))
+        return pd.DataFrame(
+            {
+                "sample_id": samples["sample_id"].to_numpy(),
+                "system": self.name,
+                "text": texts,
+                "user_known": inputs["user_ids"] > 0,
+                "item_known": inputs["item_ids"] > 0,
+                "tokens": tokens,
+            }
+        )
+
+
+def encode_ids(samples: pd.DataFrame, known: Known, config: Any) -> dict[str, np.ndarray]:
+    """Rows of user and item; and ratings if the model takes any, a missing one the mean."""
+    inputs = known.rows(samples)
+    if config.mean_rating is not None:
+        if "rating" in samples.columns:
+            ratings = samples["rating"].astype("float64").fillna(config.mean_rating).to_numpy()
+        else:
+            ratings = np.full(len(samples), config.mean_rating)
+        inputs["ratings"] = ratings.astype(np.float32)
+    return inputs
+
+
+def fit_ids(
+    kind: str,
+    model: Any,
+    tokenizer: Any,
+    known: Known,
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    out_dir: Path,
+    *,
+    settings: StudentSettings,
+    recipe: finetuning.Recipe,
+    name: str,
+    progress: bool,
+    identity: str = "",
+    callbacks: Sequence[TrainerCallback] = (),
+) -> IdExplainer:
+    """Train `model` on train's texts, save what `IdExplainer.load` needs, return the system."""
+    finetuning.need_samples(train, valid)
+    if recipe.label_smoothing:
+        raise InputError(f"label_smoothing: {kind!r} has none; set it to 0")
+
+    def encode(frame: pd.DataFrame) -> Dataset:
+        ids = tokenizer(frame["text"].tolist(), add_special_tokens=False)["input_ids"]
+        labels = [row[: settings.max_new_tokens - 1] + [model.config.eos_token_id] for row in ids]
+        return Dataset.from_dict({**encode_ids(frame, known, model.config), "labels": labels})
+
+    def save(curve: pd.DataFrame) -> None:
+        model.save_pretrained(out_dir)
+        tokenizer.save_pretrained(out_dir)
+        known.save(out_dir)
+        settings.save(out_dir)
+        curve.to_parquet(out_dir / "learning_curve.parquet", index=False)
+        facts = {
+            "kind": kind,
+            "training samples": len(train),
+            "validation samples": len(valid),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "best validation loss, nats a token": round(float(curve["valid_loss"].min()), 4),
+            **dataclasses.asdict(recipe),
+        }
+        (out_dir / "card.json").unlink(missing_ok=True)
+        finetuning.write_card(out_dir, facts)
+
+    curve = finetuning.train(
+        model,
+        encode(train),
+        encode(valid),
+        out_dir,
+        collator=collate,
+        recipe=recipe,
+        identity=identity,
+        progress=progress,
+        callbacks=list(callbacks),
+        save=save,
+    )
+    return IdExplainer(model, tokenizer, known, settings, name=name, curve=curve, progress=progress)

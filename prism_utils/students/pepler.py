@@ -1,0 +1,265 @@
+"""PEPLER (Li et al. 2023): GPT-2 that reads a user and an item vector before its first word.
+
+Continuous prompts with sequential tuning: the language model is frozen first, its token table too,
+then everything is tuned. Heads `mf` and `mlp` are its rating-regularised variants. Left out: the
+discrete prompt of feature words, and new tokens; GPT-2's end of text begins and ends a sentence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer, GPT2Config, GPT2LMHeadModel, TrainerCallback
+from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
+
+from ..errors import InputError, nearest
+from ..finetuning import Recipe
+from .ids import (
+    IdExplainer,
+    Known,
+    draw_tables,
+    fit_ids,
+    mean_rating,
+    saved_config,
+    shifted,
+    text_loss,
+)
+from .inputs import StudentSettings
+from .vocabulary import student_tokenizer
+
+HEADS = ("none", "mf", "mlp")
+_RATING_WIDTH = 400  # of the MLP head's two hidden layers
+
+
+class PeplerConfig(GPT2Config):
+    """GPT-2's configuration and what concerns the prompts.
+
+    num_users, num_items: known ones; both tables have one row more. head: how a rating is
+    predicted from the two vectors while training, "none", "mf" (their dot product) or "mlp".
+    rating_weight: factor on its squared error. mean_rating: stands for a missing rating.
+    """
+
+    model_type = "pepler"
+
+    def __init__(
+        self,
+        num_users: int = 0,
+        num_items: int = 0,
+        head: str = "none",
+        rating_weight: float = 0.01,
+        mean_rating: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if head not in HEADS:
+            raise InputError(f"head: {head!r} is unknown; {nearest(str(head), HEADS)}")
+        self.num_users = num_users
+        self.num_items = num_items
+        self.head = head
+        self.rating_weight = rating_weight
+        self.mean_rating = mean_rating
+        super().__init__(**kwargs)
+
+
+class Pepler(GPT2LMHeadModel):
+    """p(text | user, item); a GPT-2 checkpoint loads with its weights unchanged.
+
+    `forward` and `write` take rows of the tables, `user_ids` and `item_ids` (batch,); without
+    them `forward` is GPT-2's.
+    """
+
+    config_class = PeplerConfig
+    config: PeplerConfig
+    _keys_to_ignore_on_save = ["lm_head.weight"]  # tied to the token table
+    accepts_loss_kwargs = False  # the loss is a mean over this batch's tokens
+
+    def __init__(self, config: PeplerConfig) -> None:
+        super().__init__(config)
+        width = config.n_embd
+        self.user_embeddings = nn.Embedding(config.num_users + 1, width, padding_idx=0)
+        self.item_embeddings = nn.Embedding(config.num_items + 1, width, padding_idx=0)
+        if config.head == "mlp":
+            self.rating_head = nn.Sequential(
+                nn.Linear(2 * width, _RATING_WIDTH),
+                nn.Sigmoid(),
+                nn.Linear(_RATING_WIDTH, _RATING_WIDTH),
+                nn.Sigmoid(),
+                nn.Linear(_RATING_WIDTH, 1),
+            )
+        self.post_init()
+
+    def prompts(self, user_ids: torch.Tensor, item_ids: torch.Tensor) -> torch.Tensor:
+        """(batch, 2, n_embd): what stands before the first word."""
+        return torch.stack([self.user_embeddings(user_ids), self.item_embeddings(item_ids)], dim=1)
+
+    def rate(self, prompts: torch.Tensor) -> torch.Tensor:
+        """Predicted ratings (batch,) of prompts (batch, 2, n_embd)."""
+        if self.config.head == "mf":
+            return prompts.prod(dim=1).sum(dim=-1)
+        return self.rating_head(prompts.flatten(1)).squeeze(-1)
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: torch.Tensor | None = None,
+        user_ids: torch.Tensor | None = None,
+        item_ids: torch.Tensor | None = None,
+        ratings: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithCrossAttentions:
+        """labels (batch, length), padded with -100: the words themselves.
+
+        The loss is the text's and, in training, `rating_weight` times the rating's squared error.
+        """
+        if user_ids is None or item_ids is None or labels is None:
+            return super().forward(input_ids=input_ids, labels=labels, **kwargs)
+        prompts = self.prompts(user_ids, item_ids)
+        words = self.transformer.wte(shifted(labels, self.config.bos_token_id))
+        # Padding stands on the right, where a causal model does not see it: no mask is needed.
+        hidden = self.transformer(
+            inputs_embeds=torch.cat([prompts, words], dim=1), use_cache=False
+        ).last_hidden_state
+        loss = text_loss(self.lm_head, hidden[:, prompts.shape[1] :], labels)
+        if self.training and self.config.head != "none" and ratings is not None:
+            error = nn.functional.mse_loss(self.rate(prompts), ratings)
+            loss = loss + self.config.rating_weight * error
+        return CausalLMOutputWithCrossAttentions(loss=loss)
+
+    def write(
+        self,
+        user_ids: torch.Tensor,
+        item_ids: torch.Tensor,
+        ratings: torch.Tensor | None = None,
+        **options: Any,
+    ) -> torch.Tensor:
+        """Token ids (batch, length); options are those of `generate`, by default greedy."""
+        begin: Any = self.config.bos_token_id
+        start = torch.full_like(user_ids, begin).unsqueeze(1)
+        embedded = torch.cat([self.prompts(user_ids, item_ids), self.transformer.wte(start)], dim=1)
+        mask = torch.ones(embedded.shape[:2], dtype=torch.long, device=embedded.device)
+        greedy = {"do_sample": False, "num_beams": 1, "pad_token_id": self.config.pad_token_id}
+        model: Any = self
+        return model.generate(inputs_embeds=embedded, attention_mask=mask, **greedy | options)
+
+
+class FrozenFirst(TrainerCallback):
+    """Sequential tuning: the language model stays as it is for the first `steps` steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        for weight in kwargs["model"].transformer.parameters():  # the output layer is tied to it
+            weight.requires_grad_(state.global_step >= self.steps)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step < self.steps:  # a plateau ends stage 1 at most
+            control.should_training_stop = False
+
+
+def fit(
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    out_dir: Path,
+    *,
+    items: pd.DataFrame,
+    settings: StudentSettings,
+    recipe: Recipe,
+    name: str,
+    progress: bool,
+    init_from: str = "",
+    vocabulary: str = "whole_titles",
+    vocab_size: int = 1000,
+    d_model: int = 128,
+    layers: int = 2,
+    heads: int = 4,
+    dropout: float = 0.0,
+    head: str = "none",
+    rating_weight: float = 0.01,
+    frozen_share: float | None = None,
+) -> IdExplainer:
+    """Train a PEPLER; see `students.fit`.
+
+    `init_from` is a GPT-2 checkpoint, on the hub or on disk, or another PEPLER (which also gives
+    the vectors of the users and items that it knows); otherwise weights are random and the sizes
+    are d_model, layers, heads, dropout. `frozen_share` of the recipe's steps is stage 1: by
+    default a fifth after `init_from`, none from scratch, where there is no language to keep.
+    Prompts are drawn from U(-0.1, 0.1). Heads "mf" and "mlp" need a column `rating` in train.
+    """
+    if frozen_share is None:
+        frozen_share = 0.2 if init_from else 0.0
+    if not 0 <= frozen_share <= 1:
+        raise InputError(f"frozen_share: {frozen_share} is not in [0, 1]")
+    mean = mean_rating(train)
+    if head not in HEADS:
+        raise InputError(f"head: {head!r} is unknown; {nearest(head, HEADS)}")
+    if head != "none" and mean is None:
+        raise InputError(f"head {head!r} predicts ratings: train needs a column 'rating'")
+    torch.manual_seed(recipe.seed)
+    known = Known.of(train)
+    prompting: dict[str, Any] = {
+        "num_users": len(known.users),
+        "num_items": len(known.items),
+        "head": head,
+        "rating_weight": rating_weight,
+        "mean_rating": mean if head != "none" else None,
+    }
+    if init_from:
+        model, tokenizer = _from_checkpoint(init_from, settings, prompting)
+        own = Path(init_from) if saved_config(init_from, "pepler") else None
+    else:
+        tokenizer = student_tokenizer(
+            train, items, settings, vocabulary=vocabulary, vocab_size=vocab_size
+        )
+        model = Pepler(
+            PeplerConfig(
+                vocab_size=len(tokenizer),
+                n_embd=d_model,
+                n_layer=layers,
+                n_head=heads,
+                n_positions=settings.max_new_tokens + 3,
+                resid_pdrop=dropout,
+                embd_pdrop=dropout,
+                attn_pdrop=dropout,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+                **prompting,
+            )
+        )
+        own = None
+    draw_tables(model, 0.1, own, known)
+    stage1 = round(frozen_share * recipe.steps)
+    return fit_ids(
+        "pepler", model, tokenizer, known, train, valid, out_dir,
+        settings=settings, recipe=recipe, name=name, progress=progress,
+        identity=f"frozen for {stage1} steps", callbacks=[FrozenFirst(stage1)],
+    )  # fmt: skip
+
+
+def _from_checkpoint(
+    path: str, settings: StudentSettings, prompting: dict[str, Any]
+) -> tuple[Pepler, Any]:
+    """GPT-2's (or another PEPLER's) language model and tokenizer, with tables of our size."""
+    try:
+        config = None if saved_config(path, "pepler") else AutoConfig.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"init_from: {path!r} could not be loaded: {reason}") from error
+    if config is not None and config.model_type != "gpt2":
+        raise InputError(
+            f"init_from: {path!r} is a {config.model_type} model; PEPLER needs a GPT-2 checkpoint"
+        )
+    model = Pepler.from_pretrained(path, ignore_mismatched_sizes=True, **prompting)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = model.config.bos_token_id  # behind an end, where all is cut
+    if model.config.n_positions < settings.max_new_tokens + 3:
+        raise InputError(
+            f"max_new_tokens={settings.max_new_tokens} is too many for {path!r}, which has "
+            f"{model.config.n_positions} positions"
+        )
+    return model, tokenizer
