@@ -21,8 +21,10 @@ import pyarrow.csv
 
 from prism_utils import corpora, runs, sequences
 from prism_utils.corpora import embedded
+from prism_utils.metrics import speed
 from prism_utils.metrics.grounding import Grounding
 from prism_utils.metrics.overlap import rouge
+from prism_utils.metrics.suite import evaluate
 from prism_utils.teachers.grammar import GrammarTeacher
 
 ROUNDS = 5
@@ -62,6 +64,16 @@ def main() -> int:
         told = teacher.explain(samples)
         grounding = Grounding(small.items)
 
+        large = embedded.load(users=2000, interactions_per_user=51)
+        shown = sequences.make_samples(large.interactions)
+        golden = GrammarTeacher(large.items, max_history=5).explain(shown)
+        other = GrammarTeacher(large.items, max_history=5, seed=7).explain(shown)
+        other = other.assign(system="other")
+        catalogue = speed.enlarge(embedded.read_catalogue(embedded.CATALOGUE))
+        drawn = speed.random_samples(catalogue, 40_000)
+        of_many = GrammarTeacher(catalogue).explain(drawn)
+        among_many = Grounding(catalogue)
+
         def million() -> None:
             source = corpora.load("movielens", folder)
             sequences.write_samples(source.interactions, folder / "samples.parquet")
@@ -73,7 +85,14 @@ def main() -> int:
             ),
             "grammar teacher": (lambda: teacher.explain(samples), len(samples), "explanations"),
             "grounding metric": (lambda: grounding.score(told, samples), len(told), "texts"),
-            "ROUGE-1, -2, -L": (lambda: rouge(told, told), len(told), "pairs"),
+            "build the matcher of 150,000 titles": (lambda: Grounding(catalogue), 0, ""),
+            "grounding among 150,000 titles, two processes": (
+                lambda: among_many.score(of_many, drawn, workers=2), len(of_many), "texts",
+            ),
+            "metric suite without neural metrics, floors and intervals": (
+                lambda: evaluate(other, shown, large.items, golden), len(shown), "texts",
+            ),
+            "ROUGE-1, -2, -L, -Lsum": (lambda: rouge(told, told), len(told), "pairs"),
         }  # fmt: skip
         seconds: dict[str, list[float]] = {name: [] for name in measures}
         for round_ in range(ROUNDS + 1):
