@@ -100,6 +100,7 @@ class Explainer:
         history: Sequence[str] | None = None,
         item: str | None = None,
         user_id: str | None = None,
+        evidence: Sequence[str] | None = None,
         **generation: Any,
     ) -> Any:
         """Explain one recommendation, a list of them, or a samples table.
@@ -109,10 +110,12 @@ class Explainer:
         - `explain(samples)` -> explanations table: sample_id, system, text, user_known, tokens.
 
         History and item are ids of the catalogue or, where no such id is there, titles as text;
-        user_id may be missing or unknown. `generation` goes to `generate`; the default is greedy.
+        user_id may be missing or unknown; evidence, for a student that was trained to see it
+        marked, names history items. `generation` goes to `generate`; the default is greedy.
         """
         if samples is None:
             request = {"history": history or [], "item": item, "user_id": user_id}
+            request["evidence"] = evidence or []
             return self._requests([request], generation)[0]
         if not isinstance(samples, pd.DataFrame):
             return self._requests(samples, generation)
@@ -133,7 +136,7 @@ class Explainer:
     ) -> list[Explanation]:
         rows = []
         for number, request in enumerate(requests, start=1):
-            unknown = set(request) - {"history", "item", "user_id"}
+            unknown = set(request) - {"history", "item", "user_id", "evidence"}
             if unknown:
                 raise InputError(f"request {number}: unknown key {sorted(unknown)[0]!r}")
             if not request.get("item"):
@@ -145,6 +148,7 @@ class Explainer:
                     "sample_id": str(number),
                     "user_id": "" if request.get("user_id") is None else str(request["user_id"]),
                     "history": [str(h) for h in request.get("history") or []],
+                    "evidence": [str(e) for e in request.get("evidence") or []],
                     "item_id": str(request["item"]),
                     "split": "request",
                 }
@@ -159,6 +163,7 @@ class Explainer:
             template=self.settings.template,
             noun=self.settings.noun,
             max_history=self.settings.max_history,
+            mark_evidence=self.settings.mark_evidence,
             count_tokens=token_counter(self.tokenizer),
             max_tokens=self.settings.max_input_tokens,
         )

@@ -384,3 +384,42 @@ def score_intervals(scores: pd.DataFrame, by: str) -> Figure:
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(groups), fontsize=8)
     return figure
+
+
+def factor_curves(table: pd.DataFrame, x: str, by: str) -> Figure:
+    """Metrics along a factor: columns metric, value, low, high, `x` (in its order) and `by`.
+
+    A panel for each metric, one line for each value of `by`, intervals as bars.
+    """
+    metrics, places, groups = (list(table[c].unique()) for c in ("metric", x, by))
+    names = _LABELS | {"rougeL": "ROUGE-L", "voice": "says the user's\nkind of attribute"}
+    rows = -(-len(metrics) // 3)
+    figure, panels = plt.subplots(
+        rows, min(len(metrics), 3), figsize=(7.2, 0.7 + 2.1 * rows), squeeze=False, sharex=True
+    )
+    plt.close(figure)
+    for axes, metric in zip(panels.flat, metrics, strict=False):
+        for i, group in enumerate(groups):
+            chosen = table[(table["metric"] == metric) & (table[by] == group)]
+            drawn = chosen.set_index(x).reindex(places)
+            place = np.arange(len(places)) + (i - (len(groups) - 1) / 2) * 0.12
+            spread = [drawn["value"] - drawn["low"], drawn["high"] - drawn["value"]]
+            axes.errorbar(
+                place, drawn["value"], yerr=np.maximum(spread, 0), fmt=MARKERS[i % 4], ms=4,
+                ls=("-", "--", ":", "-.")[i % 4], color=COLORS[i % 4], mec=INK, mew=0.4,
+                capsize=2, lw=1, label=str(group),
+            )  # fmt: skip
+        axes.set_ylabel(names.get(metric, metric.replace("_", " ")), fontsize=8)
+        long = len(places) > 5
+        axes.set_xticks(
+            range(len(places)), [str(p) for p in places], rotation=60 if long else 0,
+            fontsize=7 if long else 8,
+        )  # fmt: skip
+        axes.grid(visible=False, axis="x")
+    for axes in panels[-1]:
+        axes.set_xlabel(x.replace("_", " "))
+    for axes in panels.flat[len(metrics) :]:
+        axes.remove()
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(groups), fontsize=8)
+    return figure

@@ -33,6 +33,7 @@ TEMPLATES: dict[str, str] = {
     "compact": "history: {history} ; explain: {item}",
 }
 _SEPARATORS = {"faithful": ", ", "compact": " | "}
+_MARK = " (key)"  # after the title of a history item that moved the ranker
 
 
 def render_prompts(
@@ -42,6 +43,7 @@ def render_prompts(
     template: str = "faithful",
     noun: str = "film",
     max_history: int = 50,
+    mark_evidence: bool = False,
     count_tokens: Callable[[list[str]], list[int]] | None = None,
     max_tokens: int | None = None,
 ) -> pd.DataFrame:
@@ -52,9 +54,10 @@ def render_prompts(
     shows this text in place of its history. With `count_tokens` (texts -> their lengths) and
     `max_tokens` the oldest titles go, one by one, until the prompt fits: `shown` counts the titles
     (of an `input_text`: the words) that stayed and `dropped` those that the budget removed.
+    `mark_evidence` writes "(key)" after the titles of the history items in a sample's `evidence`.
 
-    Raises InputError for an unknown template, a sample without its columns, and a prompt that is
-    over the budget even without any history.
+    Raises InputError for an unknown template, a sample without its columns (`evidence` where it is
+    to be marked), and a prompt that is over the budget even without any history.
 
     >>> items = pd.DataFrame({"item_id": ["1", "2"], "title": ["Jaws", "Alien"]})
     >>> samples = pd.DataFrame({"sample_id": ["s"], "user_id": ["u"], "history": [["1", "Heat"]],
@@ -82,13 +85,19 @@ def render_prompts(
     units: list[list[str]] = []
     joins: list[str] = []
     texts = samples["input_text"] if "input_text" in samples.columns else [None] * len(samples)
-    for history, text in zip(samples["history"], texts, strict=True):
+    if mark_evidence and "evidence" not in samples.columns:
+        raise InputError(
+            "samples: column 'evidence' is missing and is to be marked; "
+            "prism_utils.rankers.with_evidence adds it"
+        )
+    marked = samples["evidence"] if mark_evidence else [()] * len(samples)
+    for history, text, evidence in zip(samples["history"], texts, marked, strict=True):
         if isinstance(text, str):
             units.append(text.split())
             joins.append(" ")
         else:
             shown = history[max(len(history) - max_history, 0) :]
-            units.append([titles.get(i, i) for i in shown])
+            units.append([titles.get(i, i) + _MARK * (i in evidence) for i in shown])
             joins.append(_SEPARATORS[template])
 
     def prompt(row: int, keep: int) -> str:

@@ -90,6 +90,20 @@ TABLES = {
     "overlap_shares": (
         pd.DataFrame({"split": ["random", "temporal"], "history": "kept", "share_90": [0.9, 0.1]}),
     ),
+    "factor_curves": (
+        pd.DataFrame(
+            {
+                "metric": ["rougeL", "rougeL", "rougeL", "grounded"],
+                "length": ["1-5", "1-5", "6-10", "6-10"],
+                "system": ["own", "zero", "own", "own"],
+                "value": [0.1, 0.2, 0.3, 0.4],
+                "low": [-0.1, 0.1, 0.2, 0.4],
+                "high": [0.2, 0.3, 0.4, 0.4],
+            }
+        ),
+        "length",
+        "system",
+    ),
     "score_intervals": (
         pd.DataFrame(
             {
@@ -151,3 +165,15 @@ def test_intervals_stand_where_the_table_says():
     assert np.allclose(drawn, [[-0.1, 0.2], [0.1, 0.3]])
     assert pd.isna(temporal.lines[0].get_xdata()).all()  # another metric's split
     assert len(panels[0].lines) == len(panels[1].lines) + 1  # a line at zero
+
+
+def test_curves_run_through_the_values_in_the_order_of_the_table():
+    panels = plots.factor_curves(*TABLES["factor_curves"]).axes
+    assert [axes.get_ylabel() for axes in panels] == ["ROUGE-L", "grounded"]
+    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["1-5", "6-10"]
+    own, zero = panels[0].containers
+    assert own.lines[0].get_ydata().tolist() == [0.1, 0.3]
+    (whiskers,) = own.lines[2]
+    drawn = [segment[:, 1] for segment in whiskers.get_segments()]
+    assert np.allclose(drawn, [[-0.1, 0.2], [0.2, 0.4]])
+    assert own.lines[0].get_linestyle() != zero.lines[0].get_linestyle()

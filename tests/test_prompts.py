@@ -84,6 +84,22 @@ def test_input_text_stands_in_the_place_of_the_history():
     assert told.dropped.tolist() == [1, 0]
 
 
+def test_the_rankers_evidence_is_marked_where_asked():
+    both = pd.concat([sample(["1", "2", "My Own Film"]), sample(["5"])], ignore_index=True)
+    both["sample_id"], both["evidence"] = ["a", "b"], [["My Own Film", "1"], []]
+    marked = render_prompts(both, ITEMS, template="compact", mark_evidence=True)
+    assert marked.prompt.tolist() == [
+        "history: E.T. (key) | Star Wars | My Own Film (key) ; explain: Back to the Future",
+        "history: Jaws ; explain: Back to the Future",
+    ]
+    cut = render_prompts(both, ITEMS, template="faithful", max_history=2, mark_evidence=True)
+    assert "history: Star Wars, My Own Film (key)\n" in cut.prompt[0]
+    unmarked = render_prompts(both, ITEMS, template="compact")
+    assert unmarked.equals(render_prompts(both.drop(columns="evidence"), ITEMS, template="compact"))
+    with pytest.raises(InputError, match="'evidence' is missing .*with_evidence adds it"):
+        render_prompts(sample(["1"]), ITEMS, mark_evidence=True)
+
+
 def test_bad_input_is_named():
     with pytest.raises(InputError, match="template 'compct' is unknown: did you mean 'compact'"):
         render_prompts(sample([]), ITEMS, template="compct")

@@ -191,6 +191,7 @@ def _fit_prism(
             template=settings.template,
             noun=settings.noun,
             max_history=settings.max_history,
+            mark_evidence=settings.mark_evidence,
             count_tokens=token_counter(tokenizer),
             max_tokens=settings.max_input_tokens,
         )
@@ -261,7 +262,16 @@ def _digest(
     said = {"kind": kind, "settings": dataclasses.asdict(settings), "options": options}
     said["recipe"] = dataclasses.asdict(recipe)
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    used = ["sample_id", "user_id", "history", "item_id", "text", "rating", "input_text"]
+    used = [
+        "sample_id",
+        "user_id",
+        "history",
+        "item_id",
+        "text",
+        "rating",
+        "input_text",
+        "evidence",
+    ]
     for frame, columns in ((train, used), (valid, used), (items, list(items.columns))):
         for column in frame.columns.intersection(columns):
             digest.update(f"{column}\x1f".join(frame[column].map(_flat)).encode())

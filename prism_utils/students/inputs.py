@@ -53,6 +53,7 @@ class StudentSettings:
 
     template: name in `prompts.TEMPLATES`. noun: what an item is called. max_history: history items
     shown. max_input_tokens, max_new_tokens: budgets of input and explanation, in tokens.
+    mark_evidence: whether the input marks the history items in a sample's column `evidence`.
     """
 
     template: str = "faithful"
@@ -60,6 +61,7 @@ class StudentSettings:
     max_history: int = 50
     max_input_tokens: int = 1024
     max_new_tokens: int = 80
+    mark_evidence: bool = False
 
     def save(self, folder: Path) -> None:
         text = json.dumps(dataclasses.asdict(self), indent=1)

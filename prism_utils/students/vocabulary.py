@@ -109,6 +109,7 @@ def student_tokenizer(
         template=settings.template,
         noun=settings.noun,
         max_history=settings.max_history,
+        mark_evidence=settings.mark_evidence,
     )
     return train_tokenizer(
         [*prompts["prompt"], *train["text"]],

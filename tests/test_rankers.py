@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prism_utils import rankers, students
+from prism_utils.corpora import embedded
+from prism_utils.errors import InputError
+from prism_utils.finetuning import Recipe
+from prism_utils.sequences import make_samples
+from prism_utils.students.inputs import StudentSettings
+
+
+def table(rows: str, **more) -> pd.DataFrame:
+    """ "ua ub va" is: u has a and b, v has a."""
+    pairs = pd.DataFrame([tuple(row) for row in rows.split()], columns=["user_id", "item_id"])
+    return pairs.assign(**more)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> pd.DataFrame:
+    return embedded.load(films=40, users=60, interactions_per_user=9).interactions
+
+
+def matrix(ranker, interactions: pd.DataFrame) -> np.ndarray:
+    seen = pd.crosstab(interactions["user_id"], interactions["item_id"]).clip(upper=1)
+    return seen.loc[ranker.users, ranker.items].to_numpy(float)
+
+
+# ---------------------------------------------------------------- what every ranker keeps to
+
+
+@pytest.mark.parametrize("name", rankers.RANKERS)
+def test_a_ranker_recommends_k_unseen_items_best_first_and_always_the_same(name, corpus):
+    users = sorted(corpus["user_id"].unique())[::-1]
+    told = rankers.make_ranker(name).fit(corpus).recommend(users, 5)
+    again = rankers.make_ranker(name).fit(corpus).recommend(users, 5)
+    pd.testing.assert_frame_equal(told, again)
+    assert list(told.columns) == ["user_id", "item_id", "rank", "score"]
+    assert told["user_id"].tolist() == [user for user in users for _ in range(5)]
+    assert told["rank"].tolist() == [1, 2, 3, 4, 5] * len(users)
+    assert (told.groupby("user_id")["score"].diff().dropna() <= 0).all()
+    assert not told.duplicated(["user_id", "item_id"]).any()
+    both = told.merge(corpus, on=["user_id", "item_id"])
+    assert both.empty
+    one = rankers.make_ranker(name).fit(corpus).recommend(users[3:4], 5)
+    assert one["item_id"].tolist() == told["item_id"].tolist()[15:20]
+
+
+@pytest.mark.parametrize("name", rankers.RANKERS)
+def test_who_has_seen_nearly_all_gets_what_is_left(name):
+    seen = table("ua ub uc va vb wd wa")
+    told = rankers.make_ranker(name).fit(seen).recommend(["u", "v"], 9)
+    assert told.groupby("user_id")["item_id"].agg(set).to_dict() == {"u": {"d"}, "v": {"c", "d"}}
+
+
+@pytest.mark.parametrize("name", rankers.RANKERS)
+def test_unknown_users_and_empty_tables_are_refused(name):
+    ranker = rankers.make_ranker(name)
+    with pytest.raises(InputError, match="no rows"):
+        ranker.fit(table("ua").head(0))
+    ranker.fit(table("ua ub va wb"))
+    with pytest.raises(InputError, match="user 'nobody' has no interactions"):
+        ranker.recommend(["u", "nobody"])
+    with pytest.raises(InputError, match="k must be at least 1, found 0"):
+        ranker.recommend(["u"], 0)
+    assert ranker.recommend([]).empty
+
+
+def test_names_and_options_are_checked_with_the_nearest_right_one():
+    with pytest.raises(InputError, match="did you mean 'ease'"):
+        rankers.make_ranker("eas")
+    with pytest.raises(InputError, match="'als' has no option 'factor': did you mean 'factors'"):
+        rankers.make_ranker("als", factor=3)
+    with pytest.raises(InputError, match="'popularity' has no option 'k': it has none"):
+        rankers.make_ranker("popularity", k=3)
+    with pytest.raises(InputError, match="l2 must be above 0, found 0"):
+        rankers.make_ranker("ease", l2=0)
+
+
+@pytest.mark.parametrize("name", ["item_cf", "als", "bpr"])
+def test_without_the_library_one_sentence_says_what_to_install(name, monkeypatch):
+    for module in ("nearest_neighbours", "cpu.als", "cpu.bpr"):
+        monkeypatch.setitem(sys.modules, f"implicit.{module}", None)
+    with pytest.raises(InputError, match=r"pip install 'prism-utils\[rankers\]'"):
+        rankers.make_ranker(name)
+    assert rankers.make_ranker("ease").name == "ease"
+
+
+# ---------------------------------------------------------------- each against its definition
+
+
+def test_popularity_counts_users_not_repetitions():
+    seen = table("ua ua ua vb wb xc yc zc")
+    assert rankers.make_ranker("popularity").fit(seen).recommend(["v"])["item_id"].tolist() == [
+        "c", "a",
+    ]  # fmt: skip
+
+
+def test_ease_is_the_ridge_regression_of_each_item_on_the_others(corpus):
+    ranker = rankers.make_ranker("ease", l2=3.0).fit(corpus)
+    x = matrix(ranker, corpus)
+    for item in range(x.shape[1]):
+        others = np.delete(np.arange(x.shape[1]), item)
+        a = x[:, others]
+        by_hand = np.linalg.solve(a.T @ a + 3.0 * np.eye(len(others)), a.T @ x[:, item])
+        np.testing.assert_allclose(ranker.weights[others, item], by_hand, atol=1e-9)
+    assert (np.diag(ranker.weights) == 0).all()
+    told = ranker.recommend([ranker.users[0]], 3)
+    np.testing.assert_allclose(
+        told["score"], (x[0] @ ranker.weights)[ranker.items.get_indexer(told["item_id"])]
+    )
+
+
+def test_ease_refuses_more_items_than_fit_into_memory(monkeypatch):
+    monkeypatch.setattr(rankers, "_MOST_ITEMS", 2)
+    with pytest.raises(InputError, match="3 are too many"):
+        rankers.make_ranker("ease").fit(table("ua ub uc"))
+
+
+def test_item_cf_is_cosine_similarity(corpus):
+    ranker = rankers.make_ranker("item_cf", neighbours=100).fit(corpus)
+    x = matrix(ranker, corpus)
+    length = np.sqrt((x**2).sum(axis=0))
+    cosine = x.T @ x / np.outer(length, length)
+    user = 4
+    told = ranker.recommend([ranker.users[user]], 6)
+    scores = np.where(x[user] > 0, -np.inf, x[user] @ cosine)
+    np.testing.assert_allclose(told["score"], np.sort(scores)[::-1][:6], rtol=1e-5)
+    target = ranker.items.get_loc(told["item_id"][0])
+    moved = ranker.evidence(ranker.users[user], told["item_id"][0], 100)
+    own = np.flatnonzero(x[user])
+    by_hand = pd.Series(cosine[own, target], ranker.items[own])
+    expected = by_hand[by_hand > 0].sort_values(ascending=False)
+    np.testing.assert_allclose(moved["weight"], expected, rtol=1e-5)
+    assert set(moved["item_id"]) == set(expected.index)
+
+
+def test_als_finds_the_two_camps_and_its_evidence_adds_up_to_the_score():
+    seen = table("ua ub uc va vb wb wc xx xy xz yx yy zy zz ta tc")
+    ranker = rankers.make_ranker("als", factors=2, alpha=1.0).fit(seen)
+    assert ranker.recommend(["v", "z"], 1)["item_id"].tolist() == ["c", "x"]
+    moved = ranker.evidence("v", "c", 9)
+    assert set(moved["item_id"]) == {"a", "b"}
+    row = ranker.users.get_loc("v")
+    score = ranker.model.user_factors[row] @ ranker.model.item_factors[ranker.items.get_loc("c")]
+    assert moved["weight"].sum() == pytest.approx(score, abs=0.05)
+
+
+def test_bpr_finds_the_two_camps():
+    seen = table("ua ub uc va vb wb wc xx xy xz yx yy zy zz ta tc")
+    told = rankers.make_ranker("bpr", factors=4, iterations=300).fit(seen).recommend(["v", "z"], 1)
+    assert told["item_id"].tolist() == ["c", "x"]
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def test_evidence_of_ease_is_its_weights_and_looks_at_the_given_history():
+    seen = table("ua ub vb vc va wa wb wc xc xd yd ya")
+    ranker = rankers.make_ranker("ease", l2=1.0).fit(seen)
+    place = {item: ranker.items.get_loc(item) for item in "abcd"}
+    weight = {item: ranker.weights[place[item], place["c"]] for item in "abd"}
+    helpful = sorted((i for i in weight if weight[i] > 0), key=lambda i: -weight[i])
+    moved = ranker.evidence("u", "c", history=["a", "b", "c", "d", "unheard of"])
+    assert moved["item_id"].tolist() == helpful
+    assert moved["weight"].tolist() == pytest.approx([weight[i] for i in helpful])
+    assert ranker.evidence("u", "c", 1, history=["a", "b", "d"])["item_id"].tolist() == helpful[:1]
+    assert ranker.evidence("u", "c", history=[]).empty
+
+
+def test_evidence_defaults_to_all_that_the_user_has(corpus):
+    ranker = rankers.make_ranker("ease").fit(corpus)
+    user = ranker.users[7]
+    item = ranker.recommend([user], 1)["item_id"][0]
+    own = corpus.loc[corpus["user_id"] == user, "item_id"].tolist()
+    moved = ranker.evidence(user, item)
+    assert 0 < len(moved) <= 3 and set(moved["item_id"]) <= set(own)
+    pd.testing.assert_frame_equal(moved, ranker.evidence("anybody", item, history=own))
+
+
+def test_rankers_that_cannot_tell_say_so():
+    for name in ("popularity", "bpr"):
+        ranker = rankers.make_ranker(name).fit(table("ua ub va wb"))
+        with pytest.raises(InputError, match=f"'{name}' cannot tell"):
+            ranker.evidence("u", "b", history=["a"])
+    ranker = rankers.make_ranker("ease").fit(table("ua ub va wb"))
+    with pytest.raises(InputError, match="item 'q' has no interactions"):
+        ranker.evidence("u", "q")
+    with pytest.raises(InputError, match="user 'q' has no interactions"):
+        ranker.evidence("q", "a")
+
+
+def test_samples_carry_their_evidence(corpus):
+    samples = make_samples(corpus, max_history=6).tail(30)
+    ranker = rankers.make_ranker("item_cf").fit(corpus)
+    told = rankers.with_evidence(ranker, samples, 2)
+    assert told.drop(columns="evidence").equals(samples)
+    for row in told.itertuples():
+        moved = ranker.evidence(row.user_id, row.item_id, 2, history=row.history)
+        assert row.evidence == moved["item_id"].tolist() and set(row.evidence) <= set(row.history)
+
+
+def test_a_student_that_was_trained_with_marks_asks_for_them(tmp_path):
+    corpus = embedded.load(films=30, users=12, interactions_per_user=8)
+    ranker = rankers.make_ranker("ease", l2=5.0).fit(corpus.interactions)
+    samples = rankers.with_evidence(ranker, make_samples(corpus.interactions, max_history=4))
+    settings = StudentSettings("compact", "film", 4, 64, 16, mark_evidence=True)
+    options = {"items": corpus.items, "settings": settings, "vocab_size": 300, "d_model": 16}
+    options |= {"recipe": Recipe(steps=2, eval_every=2), "layers": 1, "heads": 2}
+    train = samples.assign(text="You may like this.")
+    with pytest.raises(InputError, match="'evidence' is missing"):
+        plain = train.drop(columns="evidence")
+        students.fit("prism", plain, plain.head(5), tmp_path, **options)
+    made = students.fit("prism", train, train.head(5), tmp_path, **options)
+    assert made.tokenizer.encode(" (key)", add_special_tokens=False) != []
+    student = students.load(tmp_path)
+    assert student.settings.mark_evidence
+    told = student.explain(samples.head(3))
+    pd.testing.assert_frame_equal(told, made.explain(samples.head(3)))
+    with pytest.raises(InputError, match="'evidence' is missing"):
+        student.explain(samples.head(3).drop(columns="evidence"))
+    first = samples.iloc[0]
+    asked = {"history": first["history"], "item": first["item_id"], "user_id": first["user_id"]}
+    assert student.explain(**asked, evidence=first["evidence"]).text == told["text"][0]
+    assert student.explain([asked])[0].shown == len(first["history"])  # nothing is marked
+
+
+# ---------------------------------------------------------------- files of other systems
+
+
+def ranks() -> pd.DataFrame:
+    rows = [("u", "c", 2), ("u", "a", 1), ("u", "d", 4), ("v", "7", 1), ("v", "a", 2)]
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "rank"])
+
+
+def write(frame: pd.DataFrame, path):
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    elif path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_a_file_of_ranks_is_a_ranker(ending, tmp_path):
+    path = write(ranks(), tmp_path / f"ranks.{ending}")
+    ranker = rankers.from_file(path).fit(table("ua vb"))
+    told = ranker.recommend(["v", "u", "nobody"], 2)
+    assert told.values.tolist() == [
+        ["v", "7", 1, 1.0],
+        ["v", "a", 2, 0.5],
+        ["u", "c", 1, 0.5],  # a, seen, gives way
+        ["u", "d", 2, 0.25],
+    ]
+    scored = write(ranks().assign(score=[9.0, 8, 7, 6, 5]), tmp_path / f"scored.{ending}")
+    assert rankers.from_file(scored).fit(table("ua")).recommend(["u"], 1)["score"].tolist() == [9.0]
+    with pytest.raises(InputError, match="k must be"):
+        ranker.recommend(["u"], 0)
+
+
+def test_a_bad_file_is_refused_with_its_row(tmp_path):
+    good = ranks()
+    bad = {
+        "column 'item_id' is missing": good.drop(columns="item_id"),
+        "column 'rank' is missing": good.drop(columns="rank"),
+        r"row 2: 'item_id' must be text": good.assign(item_id=["a", None, "b", "c", "d"]),
+        r"row 3: rank must be a whole number from 1 on, found user_id 'u'": good.assign(
+            rank=[2, 1, 0, 1, 2]
+        ),
+        r"row 1: rank must be a whole number.*'best'": good.assign(rank=["best", 1, 2, 3, 4]),
+        r"row 4: rank must be a whole number.*1\.5": good.assign(rank=[2, 1, 4, 1.5, 2]),
+        r"row 2: this user has this item twice": good.assign(item_id=["c", "c", "d", "7", "a"]),
+        r"row 3: this user has this rank twice": good.assign(rank=[2, 1, 2, 1, 2]),
+        r"row 5: score must be a number": good.assign(score=[1, 2, 3, 4, None]),
+    }
+    for said, frame in bad.items():
+        path = write(frame, tmp_path / "ranks.csv")
+        with pytest.raises(InputError, match=r"ranks\.csv: .*" + said):
+            rankers.from_file(path)
+    with pytest.raises(InputError, match="no such file"):
+        rankers.from_file(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="ends in '.xlsx'"):
+        rankers.from_file(tmp_path / "ranks.xlsx")
+    (tmp_path / "broken.parquet").write_text("no table")
+    with pytest.raises(InputError, match="not readable as parquet"):
+        rankers.from_file(tmp_path / "broken.parquet")
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+def test_evaluation_computed_by_hand(tmp_path):
+    # v's last is b at time 9 although c stands below it; u's two times are equal: c is the later.
+    seen = table("ua uc vb va vc wa", timestamp=[5, 5, 9, 1, 2, 3])
+    told = "user_id,item_id,rank\nu,x,1\nu,y,2\nu,c,3\nv,b,1\nw,a,1\n"
+    (tmp_path / "ranks.csv").write_text(told)
+    ranker = rankers.from_file(tmp_path / "ranks.csv")
+    scores = rankers.held_out_scores(ranker, seen, 10)
+    found = scores.pivot(index="sample_id", columns="metric", values="value")
+    assert found.loc["u"].to_dict() == {"ndcg@10": 0.5, "recall@10": 1.0}  # 1 / log2(4)
+    assert found.loc["v"].to_dict() == {"ndcg@10": 1.0, "recall@10": 1.0}
+    assert "w" not in found.index  # one interaction: nothing is left to learn from
+    means = rankers.evaluate(ranker, seen, 2, resamples=50).set_index("metric")
+    assert means.loc["ndcg@2", "value"] == 0.5 and means.loc["recall@2", "value"] == 0.5
+    assert means.loc["recall@2", ["low", "high", "n"]].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["popularity", "ease", "item_cf"])
+def test_evaluation_against_brute_force(name, corpus):
+    corpus = corpus.sample(frac=1, random_state=1, ignore_index=True)
+    corpus["timestamp"] //= 10**6  # many ties
+    last = make_samples(corpus, max_history=1, split="leave_last").query("split == 'test'")
+    held = dict(zip(last["user_id"], last["item_id"], strict=True))
+    rest = corpus[corpus["item_id"] != corpus["user_id"].map(held)]
+    ranker = rankers.make_ranker(name).fit(rest)
+    gains, hits = [], []
+    for user, item in held.items():
+        top = ranker.recommend([user], 7)["item_id"].tolist()
+        hits.append(float(item in top))
+        gains.append(1 / np.log2(2 + top.index(item)) if item in top else 0.0)
+    means = rankers.evaluate(rankers.make_ranker(name), corpus, 7).set_index("metric")
+    assert means.loc["ndcg@7", "value"] == pytest.approx(np.mean(gains))
+    assert means.loc["recall@7", "value"] == pytest.approx(np.mean(hits)) and sum(hits) > 0
+    assert (means["low"] <= means["value"]).all() and (means["value"] <= means["high"]).all()
+    assert set(means["n"]) == {len(held)} and set(means["system"]) == {name}
+
+
+def test_learnt_rankers_beat_popularity_where_tastes_are_strong():
+    corpus = embedded.load(films=150, users=300, interactions_per_user=20, taste_concentration=3)
+    scores = {
+        name: rankers.evaluate(rankers.make_ranker(name), corpus.interactions)["value"][0]
+        for name in ("popularity", "ease", "als")
+    }
+    assert scores["ease"] > 1.3 * scores["popularity"] < scores["als"]
