@@ -342,7 +342,9 @@ def test_a_run_s_own_record_replaces_the_book_s(make_run, tmp_path) -> None:
         text = json.dumps({"comparisons": rows.to_dict("records")})
         (folder / "xrec_yelp.json").write_text(text)
     found = claims.judge(make_run(QUICK), kept).set_index("name").loc["decoupling"]
-    assert found["verdict"].startswith(UNTESTABLE) and "by user: ROUGE-L +0.300" in found["measured"]
+    assert (
+        found["verdict"].startswith(UNTESTABLE) and "by user: ROUGE-L +0.300" in found["measured"]
+    )
 
 
 def ranking(ranks: dict[str, float]) -> pd.DataFrame:

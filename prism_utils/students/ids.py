@@ -157,7 +157,7 @@ class IdExplainer:
                 f"the weights have {have[0]} and {have[1]}; both must come from the same training"
             )
         model.to("cuda" if torch.cuda.is_available() else "cpu")
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, config=model.config)
         return cls(model, tokenizer, known, settings, name=name)
 
     @torch.inference_mode()
