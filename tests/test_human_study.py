@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -512,13 +512,12 @@ def test_the_commands_from_explanations_to_ratings(tmp_path, capsys):
         main([*designed[:-1], "key"])
 
 
-def test_the_power_command_and_the_module_as_a_program(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["human_eval", "power", "--difference", "0.3"])
-    monkeypatch.delitem(sys.modules, "prism_utils.human_eval.__main__")
-    with pytest.raises(SystemExit) as end:
-        runpy.run_module("prism_utils.human_eval", run_name="__main__")
-    assert end.value.code == 0
-    assert "not reached" in capsys.readouterr().out
+def test_the_power_command_of_the_module_as_a_program():
+    command = [sys.executable, "-m", "prism_utils.human_eval", "power", "--difference"]
+    done = subprocess.run([*command, "0.3"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and "not reached" in done.stdout
+    done = subprocess.run([*command, "0.3", "--wanted", "80"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: wanted: a power lies between")
 
 
 # --- in a real browser --------------------------------------------------------------------------
