@@ -123,7 +123,7 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
     trial = experiments.build(point)
     test, explainer = trial.test, trial.explainer
     told = {"teacher": test, "own": trial.explain(test)}
-    if point["vector"] not in ("none", "shared"):
+    if trial.point["vector"] not in ("none", "shared"):
         for name, users in other_vectors(explainer.users, point["seed"]).items():
             explainer.users = users
             told[name] = trial.explain(test)
@@ -144,9 +144,8 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
             apart = compare(part, test, pairs, resamples=2000, seed=point["seed"])
             apart["system"] = apart["system_a"] + " - " + apart["system_b"]
             rows.append(apart.rename(columns={"difference": "value"}).assign(users=group))
-    loss = float(explainer.curve["valid_loss"].iloc[-1])  # type: ignore[index]
     rows.append(pd.DataFrame([{"users": "known", "system": "training", "metric": "valid_loss",
-                               "value": loss, "n": len(trial.pool)}]))  # fmt: skip
+                               "value": trial.valid_loss, "n": len(trial.pool)}]))  # fmt: skip
     return _rows(pd.concat(rows), point)
 
 

@@ -8,15 +8,15 @@ teacher's conditional distribution exactly. Left out on purpose: pretrained stud
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from scipy.special import gammaln
 
 from .corpora import embedded
@@ -71,9 +71,18 @@ BASE: dict[str, Any] = {
     "seed": 0,
     "test_samples": 300,
     "decodings": list(DECODINGS),
+    "asked_samples": 32,  # on which the teacher's distribution is taken, and answers to each
+    "answers": 2000,
 }
-_ANSWERS = 2000  # of the teacher to one sample, to know its distribution
-_ASKED = 32  # samples that are asked so
+# How a point is measured; all else in `BASE` is a factor.
+MEASURING = ("seed", "test_samples", "decodings", "asked_samples", "answers")
+FACTORS = tuple(name for name in BASE if name not in MEASURING)
+# What an error of the teacher is counted by, in its texts and the student's.
+RATE = {
+    "title": "foreign_title",
+    "attribute": "wrong_attribute",
+    "relation": "unsupported_relation",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,14 +154,15 @@ def mechanism_grid(seeds: int = 3) -> list[dict[str, Any]]:
 
 
 def quick_grid(seeds: int = 3) -> list[dict[str, Any]]:
-    """A small grid, for minutes: a smaller corpus, fewer decodings, the main factors only."""
-    small = {
-        "films": 30,
-        "users": 150,
-        "interactions_per_user": 20.0,
-        "n_train": 2000,
-        "steps": 500,
-        "student_history": 3,
+    """A small grid, for minutes: a smaller corpus, two decodings, the main factors only."""
+    centre = {
+        "films": 24,
+        "users": 200,
+        "interactions_per_user": 16.0,
+        "n_train": 2500,
+        "steps": 400,
+        "student_history": 2,
+        "test_samples": 200,
         "decodings": ["greedy", "sample@1.0"],
     }
     changes: list[dict[str, Any]] = [
@@ -163,14 +173,49 @@ def quick_grid(seeds: int = 3) -> list[dict[str, Any]]:
         {"systematic": True, "error_rate": 0.6},
         {"size": "0.1M"},
     ]
-    return _points([small | change for change in changes], seeds)
+    return _points([centre | change for change in changes], seeds)
+
+
+def tiny_grid(seeds: int = 2) -> list[dict[str, Any]]:
+    """The smallest grid that exercises every step; its students have learnt next to nothing."""
+    centre = {
+        "films": 20,
+        "users": 40,
+        "interactions_per_user": 12.0,
+        "n_train": 200,
+        "size": "0.1M",
+        "steps": 10,
+        "test_samples": 30,
+        "decodings": ["greedy", "sample@1.0"],
+        "asked_samples": 4,
+        "answers": 50,
+    }
+    return _points([centre, centre | {"systematic": True}], seeds)
+
+
+GRIDS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "tiny": tiny_grid,
+    "quick": quick_grid,
+    "full": mechanism_grid,
+}
+
+
+def grid(name: str) -> list[dict[str, Any]]:
+    """The points of a grid in `GRIDS`."""
+    if name not in GRIDS:
+        raise InputError(f"grid {name!r} is unknown: {nearest(name, GRIDS)}")
+    return GRIDS[name]()
 
 
 def _points(changes: list[dict[str, Any]], seeds: int) -> list[dict[str, Any]]:
-    """Each change with each seed; changes that come to the same point are listed once."""
-    once = {json.dumps(complete(change), sort_keys=True): change for change in reversed(changes)}
-    said = [{k: v for k, v in once[key].items() if v != BASE[k]} for key in reversed(once)]
-    return [change | {"seed": seed} for seed in range(seeds) for change in said]
+    """Every change with every seed, less what `BASE` says anyhow; equal points once."""
+    once: list[dict[str, Any]] = []
+    for change in changes:
+        full = complete(change)
+        point = {name: value for name, value in full.items() if value != BASE[name]}
+        if point not in once:
+            once.append(point)
+    return [point | {"seed": seed} for seed in range(seeds) for point in once]
 
 
 def build(point: dict[str, Any]) -> Trial:
@@ -325,7 +370,7 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
         ("training", "parameters", counted, 1),
         ("training", "valid_loss", trial.valid_loss, 1),
     ]
-    said = {k: v for k, v in at.items() if v != BASE[k] and k not in ("seed", "decodings")}
+    said = {name: at[name] for name in FACTORS if at[name] != BASE[name]}
     said = {k: "+".join(v) if isinstance(v, list) else v for k, v in said.items()}
     names = ("decoding", "metric", "value", "n")
     return [said | {"seed": at["seed"]} | dict(zip(names, row, strict=True)) for row in rows]
@@ -481,18 +526,16 @@ def predicted(answers: Sequence[Sequence[int]], wrong: Sequence[bool], temperatu
 
 def _predictions(trial: Trial) -> list[Row]:
     """`predicted` for greedy and sampling, over some held-out samples."""
-    asked = trial.test.head(_ASKED)
-    many = asked.loc[asked.index.repeat(_ANSWERS)].drop(columns=["text", "error", "error_text"])
-    draw = np.tile(np.arange(_ANSWERS), len(asked)).astype(str)
+    times = trial.point["answers"]
+    asked = trial.test.head(trial.point["asked_samples"])
+    many = asked.loc[asked.index.repeat(times)].drop(columns=["text", "error", "error_text"])
+    draw = np.tile(np.arange(times), len(asked)).astype(str)
     # Another sample id is another draw; item and user, and so systematic errors and voice, stay.
     many["sample_id"] = many["sample_id"].str.cat(draw, sep="#")
     answers = trial.teacher.explain(many)
-    tokens = trial.explainer.tokenizer(answers["text"].tolist())["input_ids"]
+    tokens = trial.explainer.tokenizer(answers["text"].tolist(), verbose=False)["input_ids"]
     kinds = answers["error"].to_numpy()
-    says = {"title": "foreign_title", "attribute": "wrong_attribute"}
-    wrong = {
-        says.get(kind, "unsupported_relation"): kinds == kind for kind in trial.point["error_kinds"]
-    }
+    wrong = {RATE[kind]: kinds == kind for kind in trial.point["error_kinds"]}
     temperature = {"greedy": 0.0} | {
         name: options["temperature"]
         for name, options in DECODINGS.items()
@@ -504,9 +547,101 @@ def _predictions(trial: Trial) -> list[Row]:
             continue
         for metric, errors in wrong.items():
             shares = [
-                predicted(tokens[start : start + _ANSWERS], errors[start : start + _ANSWERS],
+                predicted(tokens[start : start + times], errors[start : start + times],
                           temperature[decoding])
-                for start in range(0, len(tokens), _ANSWERS)
+                for start in range(0, len(tokens), times)
             ]  # fmt: skip
             rows.append((decoding, f"predicted_{metric}", float(np.mean(shares)), len(shares)))
     return rows
+
+
+def filtering(table: pd.DataFrame) -> pd.DataFrame:
+    """The teacher's errors beside the student's: one row for each point, seed and decoding.
+
+    table: rows of `measure`. Columns: all `FACTORS` (as `BASE` has them where a row says nothing),
+    seed, decoding, teacher and student (rates of the kind of error that the point is about, on the
+    same samples), predicted (nan where there is none). Points with several kinds are left out. A
+    teacher without errors is the same whatever the kind of errors that it does not make: such
+    points stand once for every kind and for both values of systematic.
+    """
+    table = filled(table)
+    at = [*FACTORS, "seed"]
+    found = []
+    for kind, metric in RATE.items():
+        here = table["error_kinds"] == kind
+        if not here.any():
+            continue
+        clean = table["error_rate"] == 0
+        rates = table[(here | clean) & table["metric"].isin([metric, f"predicted_{metric}"])]
+        rates = rates.assign(error_kinds=kind)
+        ways = table.loc[here & ~clean, "systematic"].unique()
+        copies = [rates[rates["error_rate"] == 0].assign(systematic=way) for way in ways]
+        rates = pd.concat([rates[rates["error_rate"] > 0], *copies])
+        wide = rates.pivot_table(index=[*at, "decoding"], columns="metric", values="value")
+        wide = wide.reindex(columns=[metric, f"predicted_{metric}"])
+        wide = wide.set_axis(["student", "predicted"], axis=1).reset_index()
+        teacher = wide[wide["decoding"] == "teacher"].set_index(at)["student"].rename("teacher")
+        # No student's error is predicted of a teacher that makes none.
+        wide.loc[
+            (wide["error_rate"] == 0) & ~wide["decoding"].str.contains("beam"), "predicted"
+        ] = 0.0
+        found.append(wide[wide["decoding"] != "teacher"].join(teacher, on=at))
+    columns = [*at, "decoding", "teacher", "student", "predicted"]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+
+
+def filled(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `measure` with a column for every factor; what a row does not say is `BASE`'s."""
+    base = {k: "+".join(v) if isinstance(v, list) else v for k, v in BASE.items() if k in FACTORS}
+    table = table.reindex(columns=[*FACTORS, *table.columns.difference(FACTORS, sort=False)])
+    return table.fillna(base).astype({name: type(value) for name, value in base.items()})
+
+
+def along(table: pd.DataFrame, *factors: str) -> pd.DataFrame:
+    """Rows where all factors but these have the value that most points of the table have."""
+    fixed = [name for name in FACTORS if name not in factors]
+    points = table.drop_duplicates([*FACTORS, "seed"])
+    centre = points[fixed].mode().iloc[0]
+    return table[(table[fixed] == centre).all(axis=1)]
+
+
+def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Mean and 95% interval (Student's t over seeds) of columns: by, what, value, low, high, seeds.
+
+    One seed gives no interval (nan).
+    """
+    long = table.melt([*by], list(values), var_name="what").dropna(subset=["value"])
+    groups = long.groupby([*by, "what"], sort=False)["value"]
+    found = groups.agg(value="mean", sd="std", seeds="count").reset_index()
+    half = stats.t.ppf(0.975, (found["seeds"] - 1).clip(lower=1)) * found["sd"]
+    half /= np.sqrt(found["seeds"])
+    return found.assign(low=found["value"] - half, high=found["value"] + half).drop(columns="sd")
+
+
+def slopes(table: pd.DataFrame, factor: str, value: str = "student") -> pd.DataFrame:
+    """How a rate changes with a factor: a line through each seed's points, then over seeds.
+
+    table: rows of `filtering` along one factor. Columns: factor, decoding, value, low, high (per
+    doubling of size, n_train and steps, per 0.1 of the shares), seeds.
+    """
+    place = table[factor].map(amount)
+    place = np.log2(place) if factor in ("size", "n_train", "steps") else place * 10
+    lines = [
+        {"decoding": decoding, "slope": np.polyfit(place[rows.index], rows[value], 1)[0]}
+        for (decoding, _), rows in table.groupby(["decoding", "seed"], sort=False)
+        if place[rows.index].nunique() > 1
+    ]
+    if not lines:
+        return pd.DataFrame(columns=["factor", "decoding", "value", "low", "high", "seeds"])
+    found = over_seeds(pd.DataFrame(lines), ["decoding"], ["slope"]).drop(columns="what")
+    found.insert(0, "factor", factor)
+    return found[["factor", "decoding", "value", "low", "high", "seeds"]]
+
+
+def amount(value: Any) -> float:
+    """A factor's value as a number; a size counts its parameters.
+
+    >>> amount("0.5M"), amount(0.1)
+    (500000.0, 0.1)
+    """
+    return float(value[:-1]) * 1e6 if isinstance(value, str) else float(value)

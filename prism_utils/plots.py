@@ -265,25 +265,6 @@ def rouge_by_faithfulness(pairs: pd.DataFrame) -> Figure:
     return figure
 
 
-def kappa_against_noise(table: pd.DataFrame, threshold: float) -> Figure:
-    """Fleiss' kappa by the raters' noise: columns noise, raters, kappa; a line at `threshold`."""
-    figure, (axes,) = _axes()
-    for i, (raters, rows) in enumerate(table.groupby("raters", sort=False)):
-        axes.plot(rows["noise"], rows["kappa"], ("-", "--", ":")[i % 3], color=COLORS[i % 4],
-                  marker=MARKERS[i % 4], ms=4, label=str(raters))  # fmt: skip
-    axes.axhline(threshold, color=INK, lw=0.8, ls=(0, (1, 2)))
-    axes.annotate(
-        f"“substantial” above {threshold:g}", (1, threshold), (-2, 3), ha="right",
-        xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=8,
-    )  # fmt: skip
-    axes.set(
-        xlabel="noise of a rating (standard deviation, points of the scale)",
-        ylabel="Fleiss' kappa", ylim=(min(0, table["kappa"].min()), 1.03),
-    )  # fmt: skip
-    axes.legend(fontsize=8)
-    return figure
-
-
 def auc_by_metric(table: pd.DataFrame) -> Figure:
     """Areas under the curve with intervals: columns metric, references, value, low, high."""
     metrics = list(dict.fromkeys(table["metric"]))
@@ -422,4 +403,97 @@ def factor_curves(table: pd.DataFrame, x: str, by: str) -> Figure:
         axes.remove()
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(groups), fontsize=8)
+    return figure
+
+
+def likert_bars(table: pd.DataFrame) -> Figure:
+    """Diverging stacked bars of ratings: columns dimension, system, "1" to "5" (shares, 0..1).
+
+    A panel a dimension; the middle of the middle step stands at zero.
+    """
+    steps = ["1", "2", "3", "4", "5"]
+    colors = ("#a63d17", "#e8a98d", "#e6e6e6", "#8fa8c8", COLORS[0])
+    hatches = ("///", "///", "", "", "")
+    dimensions, systems = (list(dict.fromkeys(table[c])) for c in ("dimension", "system"))
+    figure, panels = _axes(len(dimensions), height=1 + 0.26 * len(systems), width=7.2)
+    for axes, dimension in zip(panels, dimensions, strict=True):
+        shares = table[table["dimension"] == dimension].set_index("system")
+        shares = 100 * shares.reindex(systems)[steps]
+        left = -(shares["1"] + shares["2"] + shares["3"] / 2)
+        for step, color, hatch in zip(steps, colors, hatches, strict=True):
+            axes.barh(
+                range(len(systems)), shares[step], 0.75, left=left, color=color, hatch=hatch,
+                edgecolor="white", linewidth=0.5, label=step,
+            )  # fmt: skip
+            left = left + shares[step]
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.set_yticks(range(len(systems)), systems if axes is panels[0] else [])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set_xlim(-105, 105)
+        axes.set_xticks([-100, -50, 0, 50, 100], ["100%", "", "0", "", "100%"])
+        axes.set_xlabel(str(dimension))
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8)
+    return figure
+
+
+def coefficient_bars(table: pd.DataFrame) -> Figure:
+    """Coefficients of agreement in several cases: columns case, coefficient, value."""
+    wide = table.pivot(index="coefficient", columns="case", values="value")
+    wide = wide.loc[table["coefficient"].unique(), table["case"].unique()]
+    figure, (axes,) = _axes(height=1 + 0.5 * len(wide))
+    _bars(axes, wide, form="{:.2f}", horizontal=True)
+    axes.axvline(0, color=INK, lw=0.8)
+    axes.set_xlabel("coefficient")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8)
+    return figure
+
+
+def curves(
+    table: pd.DataFrame,
+    across: str,
+    by: str,
+    xlabel: str,
+    ylabel: str,
+    threshold: float | None = None,
+) -> Figure:
+    """Lines of `value` (0..1) over `across`, one for each `by`; a dotted line at `threshold`."""
+    figure, (axes,) = _axes()
+    for i, (name, rows) in enumerate(table.groupby(by, sort=False)):
+        axes.plot(
+            rows[across], rows["value"], ("-", "--", ":", "-.")[i % 4], color=COLORS[i % 3],
+            marker=MARKERS[i % 4], ms=4, label=str(name),
+        )  # fmt: skip
+    if threshold is not None:
+        axes.axhline(threshold, color=INK, lw=0.8, ls=(0, (1, 2)))
+        axes.annotate(
+            f"{threshold:g}", (1, threshold), (3, 0), va="center", fontsize=8,
+            xycoords=("axes fraction", "data"), textcoords="offset points",
+        )  # fmt: skip
+    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(min(0, table["value"].min()), 1.03))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8)
+    return figure
+
+
+def rejections(table: pd.DataFrame, alpha: float) -> Figure:
+    """Error rates of tests, 0..1: columns analysis, setting, rejected, low, high."""
+    analyses = list(dict.fromkeys(table["analysis"]))
+    figure, (axes,) = _axes(height=1.3 + 0.36 * len(analyses), width=7.2)
+    settings = list(table.groupby("setting", sort=False))
+    for i, (setting, rows) in enumerate(settings):
+        place = rows["analysis"].map(analyses.index) + (i - (len(settings) - 1) / 2) * 0.2
+        spread = [100 * (rows["rejected"] - rows["low"]), 100 * (rows["high"] - rows["rejected"])]
+        axes.errorbar(
+            100 * rows["rejected"], place, xerr=np.maximum(spread, 0), fmt=MARKERS[i % 4], ms=5,
+            color=COLORS[i % 4], mec=INK, mew=0.4, capsize=2, lw=1, label=str(setting),
+        )  # fmt: skip
+    axes.axvline(100 * alpha, color=INK, lw=0.8, ls=(0, (1, 2)))
+    axes.set_yticks(range(len(analyses)), analyses)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_formatter(PercentFormatter())
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"finds a difference that is not there (dotted: the {100 * alpha:g}% promised)")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8)
     return figure

@@ -38,7 +38,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "03b_baselines": ("01_preprocessing", "02_distillation", "03_finetuning"),
     "04_efficiency": ("01_preprocessing", "02_distillation", "03_finetuning"),
     "05_rouge_pitfall": ("01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"),
-    "06_agreement": ("01_preprocessing", "02_distillation", "03_finetuning"),
+    "06_agreement": ("01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"),
     "07_evaluation": ("01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"),
     "07b_real_text": (),
     "07c_splits": ("01_preprocessing", "02_distillation"),

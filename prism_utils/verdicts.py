@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 
 from .errors import InputError, nearest
 
@@ -148,28 +149,34 @@ def human_differences(
 ) -> list[Part]:
     """a minus others, dimension by dimension, from people's ratings of the same samples.
 
-    Studies whose name begins with "simulated" do not count. The interval is Student's over raters,
-    each with the mean of their own differences; pairs with fewer than two raters are left out.
+    Studies whose name begins with "simulated" do not count; of several, that with most ratings
+    does. Intervals are those of crossed raters and samples (`human_eval.likert.compare_systems`),
+    p is Holm-corrected over the answer; pairs with fewer than two raters are left out.
     """
-    from scipy import stats  # takes a second to load, and few runs hold people's ratings
+    from .human_eval.likert import compare_systems  # seconds to load; few runs hold such ratings
 
-    real = ratings[~ratings["study"].str.startswith("simulated")]
-    real = real.assign(dimension=real["dimension"].str.lower())
-    wide = real.pivot_table(
+    wanted = [d.lower() for d in dimensions]
+    real = ratings.assign(dimension=ratings["dimension"].str.lower())
+    real = real[~real["study"].str.startswith("simulated") & real["dimension"].isin(wanted)]
+    if real.empty:
+        return []
+    real = real[real["study"] == real["study"].value_counts().idxmax()]
+    both = real.pivot_table(
         index=["dimension", "rater_id", "sample_id"], columns="system", values="rating"
-    )
-    parts = []
+    ).reset_index()
+    tables = []
     for other in others:
-        if not {a, other} <= set(wide.columns):
+        if not {a, other} <= set(both.columns):
             continue
-        per_rater = (wide[a] - wide[other]).dropna().groupby(level=[0, 1]).mean()
-        for dimension in map(str.lower, dimensions):
-            if dimension not in per_rater.index.get_level_values(0):
-                continue
-            values = per_rater.loc[dimension]
-            if len(values) < 2:
-                continue
-            mean, error = float(values.mean()), float(stats.sem(values))
-            reach = error * float(stats.t.ppf(0.975, len(values) - 1))
-            parts.append(Part(f"{dimension} to {other}", mean, mean - reach, mean + reach))
-    return parts
+        for dimension, rows in both.dropna(subset=[a, other]).groupby("dimension"):
+            if rows["rater_id"].nunique() > 1:
+                of_pair = real["dimension"].eq(dimension) & real["system"].isin([a, other])
+                tables.append(compare_systems(real[of_pair], [(a, other)]))
+    if not tables:
+        return []
+    table = pd.concat(tables, ignore_index=True)
+    corrected = multipletests(table["p"], method="holm")[1]
+    return [
+        Part(f"{row.dimension} to {row.system_b}", row.difference, row.low, row.high, float(p))
+        for row, p in zip(table.itertuples(), corrected, strict=True)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable
@@ -70,3 +71,16 @@ def book_sources() -> Callable[[Path], None]:
         shutil.copytree(ROOT / "book", project / "book")
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of an installed Chromium; without one the tests skip, but in CI they fail."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None or importlib.util.find_spec("playwright") is None:
+        missing = "Chromium (Debian: apt install chromium) or the package playwright is not here"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return found

@@ -13,6 +13,7 @@ import pytest
 
 from prism_utils import book, claims, paper
 from prism_utils.errors import InputError
+from prism_utils.human_eval.likert import compare_systems
 from prism_utils.runs import Run, write_json
 from prism_utils.verdicts import (
     CONTRADICTED,
@@ -135,13 +136,13 @@ def test_what_holm_leaves_undecided_is_inconclusive() -> None:
 # ---------------------------------------------------------------- people
 
 
-def ratings(study: str, prism: float, teacher: float) -> pd.DataFrame:
-    """Four raters, two samples; rater i is i/10 more lenient towards prism."""
+def ratings(study: str, prism: int, teacher: int) -> pd.DataFrame:
+    """Eight raters, ten samples; every third pair of ratings differs by one point less."""
     rows = [
-        (study, f"r{i}", sample, system, "faithfulness", value + (i / 10) * (system == "prism"))
-        for i in range(4)
-        for sample in ("s1", "s2")
-        for system, value in (("prism", prism), ("flan-t5-xxl", teacher))
+        (study, f"r{i}", f"s{j}", system, "faithfulness", value)
+        for i in range(8)
+        for j in range(10)
+        for system, value in (("prism", prism - ((i + j) % 3 == 0)), ("flan-t5-xxl", teacher))
     ]
     columns = ["study", "rater_id", "sample_id", "system", "dimension", "rating"]
     return pd.DataFrame(rows, columns=columns)
@@ -154,12 +155,13 @@ def test_human_claims_need_people() -> None:
         assert not human_differences(ratings(study, 4, 3), "prism", ["flan-t5-xxl"], paper.HUMAN)
 
 
-def test_peoples_ratings_are_compared_rater_by_rater() -> None:
-    table = pd.concat([ratings("students", 4, 3), ratings("simulated", 1, 5)])
+def test_peoples_ratings_are_compared_with_raters_and_samples_crossed() -> None:
+    students = ratings("students", 5, 3)
+    table = pd.concat([students, ratings("simulated", 2, 5)])
     (part,) = human_differences(table, "prism", ["flan-t5-xxl", "pepler"], paper.HUMAN)
-    assert part.value == pytest.approx(1.15)
-    # Student's t with 3 degrees of freedom over 1.0, 1.1, 1.2, 1.3
-    assert part.high - part.value == pytest.approx(3.182446 * np.sqrt(0.05 / 3) / 2, rel=1e-5)
+    asked = compare_systems(students, [("prism", "flan-t5-xxl")]).iloc[0]
+    assert part[1:4] == pytest.approx((asked["difference"], asked["low"], asked["high"]))
+    assert 1 < part.low < part.value < part.high and part.p < 0.05
     assert human([part], "paper") == REPRODUCED
     assert human([part], "simulated") == SIMULATION
 

@@ -17,6 +17,8 @@ import nbformat
 import pytest
 import yaml
 
+from prism_utils.human_eval.design import Study
+from prism_utils.human_eval.simulation import DIMENSIONS
 from prism_utils.runs import Run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,6 +145,15 @@ def test_readme_command_runs(tiny: Path, project: Path, line: str) -> None:
     for name, system in (("texts", "prism"), ("golden", "grammar")):
         texts = held_out.loc[held_out["system"] == system, ["sample_id", "text"]]
         texts.to_json(project / f"{name}.jsonl", orient="records", lines=True)
+    if "human_eval collect" in line:  # what the raters of the lines before would have sent back
+        study = Study.load(project / "study" / "key.json")
+        (project / "study" / "answers").mkdir()
+        for rater_id in study.raters:
+            answers = study.of(rater_id)[["rater_id", "number", "code"]]
+            answers = answers.assign(
+                study=study.name, skipped="", seconds=1, **dict.fromkeys(DIMENSIONS, 3)
+            )
+            answers.to_csv(project / "study" / "answers" / f"{rater_id}.csv", index=False)
     program, *arguments = shlex.split(line)
     modules = {"papermill": ["-m", "papermill"], "accelerate": ["-m", "accelerate.commands.launch"]}
     module = modules.get(Path(program).name, [])

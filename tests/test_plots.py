@@ -83,9 +83,43 @@ TABLES = {
         "rougeL",
         "error_free",
     ),
-    "kappa_against_noise": (
-        pd.DataFrame({"raters": "equally lenient", "noise": [0.1, 1.0], "kappa": [0.9, 0.2]}),
+    "likert_bars": (
+        pd.DataFrame(
+            {
+                "dimension": ["faithfulness", "faithfulness", "persuasiveness"],
+                "system": ["a", "b", "a"],
+                "1": 0.1,
+                "2": 0.1,
+                "3": 0.2,
+                "4": [0.3, 0.1, 0.6],
+                "5": [0.3, 0.5, 0.0],
+            }
+        ),
+    ),
+    "coefficient_bars": (
+        pd.DataFrame(
+            {"case": ["as rated", "shuffled"], "coefficient": "alpha", "value": [0.9, -0.1]}
+        ),
+    ),
+    "curves": (
+        pd.DataFrame({"coefficient": "kappa", "noise": [0.1, 1.0], "value": [0.9, 0.2]}),
+        "noise",
+        "coefficient",
+        "noise of a rating",
+        "agreement",
         0.6,
+    ),
+    "rejections": (
+        pd.DataFrame(
+            {
+                "analysis": ["pooled", "crossed"],
+                "setting": "30 raters",
+                "rejected": [0.4, 0.05],
+                "low": [0.3, 0.04],
+                "high": [0.5, 0.06],
+            }
+        ),
+        0.05,
     ),
     "overlap_shares": (
         pd.DataFrame({"split": ["random", "temporal"], "history": "kept", "share_90": [0.9, 0.1]}),
@@ -177,3 +211,13 @@ def test_curves_run_through_the_values_in_the_order_of_the_table():
     drawn = [segment[:, 1] for segment in whiskers.get_segments()]
     assert np.allclose(drawn, [[-0.1, 0.2], [0.2, 0.4]])
     assert own.lines[0].get_linestyle() != zero.lines[0].get_linestyle()
+
+
+def test_stacked_ratings_meet_at_the_middle_step():
+    panel = plots.likert_bars(TABLES["likert_bars"][0]).axes[0]
+    lefts = [[bar.get_x() for bar in bars] for bars in panel.containers]
+    widths = [[bar.get_width() for bar in bars] for bars in panel.containers]
+    middle = np.add(lefts[2], np.divide(widths[2], 2))
+    assert np.allclose(middle, 0)
+    assert np.allclose(np.sum(widths, axis=0), 100)
+    assert np.allclose(np.add(lefts[3], widths[3]), lefts[4])

@@ -89,11 +89,18 @@ def test_the_rankers_evidence_is_marked_where_asked():
     both["sample_id"], both["evidence"] = ["a", "b"], [["My Own Film", "1"], []]
     marked = render_prompts(both, ITEMS, template="compact", mark_evidence=True)
     assert marked.prompt.tolist() == [
-        "history: E.T. (key) | Star Wars | My Own Film (key) ; explain: Back to the Future",
+        "history: E.T. | Star Wars | My Own Film ; because of: My Own Film | E.T. ; "
+        "explain: Back to the Future",
         "history: Jaws ; explain: Back to the Future",
     ]
     cut = render_prompts(both, ITEMS, template="faithful", max_history=2, mark_evidence=True)
-    assert "history: Star Wars, My Own Film (key)\n" in cut.prompt[0]
+    assert (
+        "history: Star Wars, My Own Film\n- What in this history led to the recommendation: "
+        "My Own Film\n- Recommended film: Back to the Future\n" in cut.prompt[0]
+    )
+    tight = render_prompts(both, ITEMS, template="compact", mark_evidence=True,
+                           count_tokens=words, max_tokens=17)  # fmt: skip
+    assert "history: My Own Film ; because of: My Own Film | E.T. ;" in tight.prompt[0]
     unmarked = render_prompts(both, ITEMS, template="compact")
     assert unmarked.equals(render_prompts(both.drop(columns="evidence"), ITEMS, template="compact"))
     with pytest.raises(InputError, match="'evidence' is missing .*with_evidence adds it"):
