@@ -1,6 +1,6 @@
 """The book of one run: a staged copy of `book/` and the executed notebooks, built to HTML.
 
-What the front page states (claims, run, chapters) is generated here from `claims` and `run.json`.
+What the front page and the findings state is generated here from `claims`, `findings`, `run.json`.
 Left out on purpose: executing anything. Pages need no network: MathJax and the Colab badge are
 local files, and an unchanged staged copy is not built again.
 """
@@ -23,7 +23,7 @@ import nbformat
 import pandas as pd
 import yaml
 
-from . import claims, paper
+from . import claims, findings, paper
 from .errors import InputError
 from .runs import Run, project_root, read_json
 from .verdicts import VERDICTS
@@ -115,6 +115,18 @@ def claim_entries(judged: pd.DataFrame, known: set[str]) -> str:
     return "\n\n".join(entries) + "\n"
 
 
+def findings_list(found: list[findings.Finding], known: set[str]) -> str:
+    """The findings as sections: question, answer, what it was run on, limits, evidence."""
+    sections = []
+    for each in found:
+        text = f"## {each.question}\n{each.answer}\n\n*{each.on}.* {each.limits}"
+        target = each.label if each.label in known else f"evidence-{each.label}"
+        if target in known:
+            text += f" Evidence: {{ref}}`{each.chapter} <{target}>`."
+        sections.append(text)
+    return "\n\n".join(sections) + "\n"
+
+
 def run_table(facts: dict[str, Any], steps: dict[str, Any]) -> str:
     """What this run is, as a Markdown table, from `run.json` and `steps.json`."""
     device = facts.get("device", {})
@@ -185,6 +197,7 @@ def contents(run: Run, root: Path) -> dict[str, bytes]:
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     listed = yaml.safe_dump(toc)
     judged = claims.judge(run, root / "book" / "records")
+    found = findings.findings(run, root / "book" / "records")
     known = {
         label
         for name, node in pages.items()
@@ -198,6 +211,7 @@ def contents(run: Run, root: Path) -> dict[str, bytes]:
         "_config.yml": (root / "_config.yml").read_text(encoding="utf-8"),
         "book/_generated/claims.md": claims_table(judged, known),
         "book/_generated/claim_entries.md": claim_entries(judged, known),
+        "book/_generated/findings.md": findings_list(found, known),
         "book/_generated/run.md": run_table(run.facts, steps),
         "book/_generated/chapters.md": chapter_list(pages),
     }

@@ -60,10 +60,12 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
 SIZES: dict[str, dict[str, Any]] = {
     "full": {},
     "quick": {"films": 60, "users": 60, "interactions_per_user": 30.0, "n_train": 1200,
-              "test_samples": 120, "steps": 600},
+              "test_samples": 120, "steps": 800},
     "tiny": {"films": 30, "users": 20, "interactions_per_user": 12.0, "n_train": 100,
              "test_samples": 15, "steps": 8, "size": "0.1M"},
 }  # fmt: skip
+# What the points with evidence take over from these; nobody errs there, and no user is unknown.
+_KEPT = ("films", "users", "interactions_per_user", "n_train", "test_samples", "steps", "size")
 _LIVE: dict[str, list[dict[str, Any]]] = {
     "vector": [{}, {"vector": "none"}],
     "voice_strength": [{"voice_strength": 0.0}, {}],
@@ -79,22 +81,19 @@ def questions(grid: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def points(grid: str, seeds: int = 1) -> list[dict[str, Any]]:
-    """The points of a grid for `measure`, each for `seeds` seeds; none twice."""
+    """The points of a grid for `measure`, each for `seeds` seeds; none twice.
+
+    Those of `questions` are one training each, those with `evidence` (one a seed) two.
+    """
     found = []
+    size = SIZES.get(grid, {})
     for seed in range(seeds):
-        for changes in (c for asked in questions(grid).values() for c in asked):
-            point = BASE | SIZES[grid] | changes | {"seed": seed}
-            if point not in found:
+        for changes in [c for asked in questions(grid).values() for c in asked]:
+            if (point := BASE | size | changes | {"seed": seed}) not in found:
                 found.append(point)
+        kept = {k: v for k, v in (BASE | size).items() if k in _KEPT}
+        found.append(kept | {"seed": seed, "evidence": True})
     return found
-
-
-def evidence_points(grid: str, seeds: int = 1) -> list[dict[str, Any]]:
-    """The points of a grid for `measure_evidence`: two trainings each, with marks and without."""
-    questions(grid)
-    kept = ("films", "users", "interactions_per_user", "n_train", "test_samples", "steps", "size")
-    size = {k: v for k, v in (BASE | SIZES[grid]).items() if k in kept}
-    return [size | {"seed": seed} for seed in range(seeds)]
 
 
 def label(changes: dict[str, Any]) -> str:
@@ -119,7 +118,15 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
     of another known user, "zero" with none, "own - shuffled" and "own - zero" differences on the
     same samples. Metrics: `METRICS`, and once, with system "training", valid_loss (nats a token).
     Unknown users have no vector of their own: their "own" is the zero vector.
+
+    A point with `evidence` has setting "evidence": two students that are shown ten history items,
+    one with the two most influential marked; the ranker is EASE, the teacher is shown the evidence
+    alone, as if it were the history, and makes no errors. Systems "teacher", "marked",
+    "unmarked", "marked - unmarked" and "chance" (a title of the history at random); metrics as
+    `evidence_scores` gives them, on the held-out samples.
     """
+    if point.get("evidence"):
+        return _measure_evidence({k: v for k, v in point.items() if k != "evidence"})
     trial = experiments.build(point)
     test, explainer = trial.test, trial.explainer
     told = {"teacher": test, "own": trial.explain(test)}
@@ -195,16 +202,7 @@ def _rows(table: pd.DataFrame, point: dict[str, Any]) -> list[dict[str, Any]]:
     return [said | row for row in table.where(table.notna(), None).to_dict("records")]
 
 
-def measure_evidence(point: dict[str, Any]) -> list[dict[str, Any]]:
-    """Train a student whose input marks the ranker's evidence, and one whose input does not.
-
-    The ranker is EASE, the evidence of a sample its two most influential history items; the
-    teacher is shown these alone, as if they were the history, and makes no errors. Both students
-    are shown the whole history of ten. Rows as of `measure`, setting "evidence"; systems
-    "teacher", "marked", "unmarked", "chance" (a title of the history at random) and "marked -
-    unmarked"; metrics, on the held-out samples: cites_history; cites_evidence, a title of the
-    evidence is named; only_evidence, and no other title of the history.
-    """
+def _measure_evidence(point: dict[str, Any]) -> list[dict[str, Any]]:
     at, shown = experiments.complete(point), 10
     seed = at["seed"]
     corpus = embedded.load(

@@ -67,6 +67,7 @@ BASE: dict[str, Any] = {
     "scale": "1",
     "vector": "full",
     "student_history": 4,
+    "teacher_history": 0,  # 0: as many items as the student is shown
     "unknown_users": 0.0,
     "seed": 0,
     "test_samples": 300,
@@ -90,8 +91,8 @@ class Trial:
     """What a point is made of once its student is trained.
 
     train, test: samples with the teacher's answer (`text`, `error`, `error_text`); test holds
-    `test_samples` of users that training knows and, with `unknown_users`, as many of others.
-    pool: all held-out samples of known users. valid_loss: on them, nats a token, at the end.
+    `test_samples` of users that training draws from and, with `unknown_users`, as many of others.
+    pool: all held-out samples of such users. valid_loss: on them, nats a token, at the end.
     """
 
     point: dict[str, Any]
@@ -164,6 +165,7 @@ def quick_grid(seeds: int = 3) -> list[dict[str, Any]]:
         "student_history": 2,
         "test_samples": 200,
         "decodings": ["greedy", "sample@1.0"],
+        "answers": 1000,
     }
     changes: list[dict[str, Any]] = [
         {},
@@ -221,7 +223,7 @@ def _points(changes: list[dict[str, Any]], seeds: int) -> list[dict[str, Any]]:
 def build(point: dict[str, Any]) -> Trial:
     """Corpus, teacher and a trained student for a point; all chance follows the point's seed."""
     at = complete(point)
-    seed, history = at["seed"], at["student_history"]
+    seed, history = at["seed"], at["teacher_history"] or at["student_history"]
     corpus = embedded.load(
         films=at["films"],
         users=at["users"],
@@ -238,7 +240,8 @@ def build(point: dict[str, Any]) -> Trial:
         max_history=history,
         seed=seed,
     )
-    samples = make_samples(corpus.interactions, max_history=history, seed=seed)
+    longest = max(history, at["student_history"])
+    samples = make_samples(corpus.interactions, max_history=longest, seed=seed)
     golden = teacher.explain(samples)
     samples = samples.join(golden[["text", "error", "error_text"]])
     everybody = sorted(samples["user_id"].unique())
@@ -361,15 +364,10 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
     at = complete(point)
     trial = build(point)
     rows = _rates(trial) + _predictions(trial) + _repeats(trial) + _forced(trial)
-    model = trial.explainer.model
-    table = getattr(model.model.encoder, "user_embeddings", None)
-    counted = sum(p.numel() for p in model.parameters()) - (
-        0 if table is None else table.weight.numel()
-    )
-    rows += [
-        ("training", "parameters", counted, 1),
-        ("training", "valid_loss", trial.valid_loss, 1),
-    ]
+    weights = trial.explainer.model.named_parameters()
+    counted = sum(w.numel() for name, w in weights if "user_embeddings" not in name)
+    rows.append(("training", "parameters", counted, 1))
+    rows.append(("training", "valid_loss", trial.valid_loss, 1))
     said = {name: at[name] for name in FACTORS if at[name] != BASE[name]}
     said = {k: "+".join(v) if isinstance(v, list) else v for k, v in said.items()}
     names = ("decoding", "metric", "value", "n")
@@ -390,9 +388,7 @@ def _rates(trial: Trial) -> list[Row]:
     scores = grounding.score(told, test)
     wide = scores.pivot(index=["system", "sample_id"], columns="metric", values="value")
     wide = wide.drop(columns="groundings").reset_index()
-    wide["any_error"] = wide[["foreign_title", "wrong_attribute", "unsupported_relation"]].max(
-        axis=1
-    )
+    wide["any_error"] = wide[list(RATE.values())].max(axis=1)
     wide = wide.merge(told, on=["system", "sample_id"])
     wide["user_id"] = wide["sample_id"].map(test.set_index("sample_id")["user_id"])
     golden = wide["sample_id"].map(test.set_index("sample_id")["text"])
@@ -405,7 +401,7 @@ def _rates(trial: Trial) -> list[Row]:
     ]
     known = wide["user_id"].isin(set(trial.train["user_id"]))
     groups = {"": wide}
-    if not known.all():
+    if at["unknown_users"]:
         groups |= {" known": wide[known], " unknown": wide[~known]}
     metrics = [c for c in wide.columns if c not in ("system", "sample_id", "text", "user_id")]
     rows: list[Row] = []
@@ -454,7 +450,8 @@ def _forced(trial: Trial) -> list[Row]:
         if name == "test":
             history = np.zeros(chosen.shape, dtype=bool)
             for row, past in enumerate(samples["history"].iloc[rank]):
-                history[row, [token[i] for i in past if token.get(i, -1) >= 0]] = True
+                shown = past[-trial.point["student_history"] :]
+                history[row, [token[i] for i in shown if token.get(i, -1) >= 0]] = True
             own = np.arange(chosen.shape[1]) == item[:, None]
             history &= ~own
             foreign = np.isin(np.arange(chosen.shape[1]), titles) & ~own & ~history
@@ -562,7 +559,8 @@ def filtering(table: pd.DataFrame) -> pd.DataFrame:
     seed, decoding, teacher and student (rates of the kind of error that the point is about, on the
     same samples), predicted (nan where there is none). Points with several kinds are left out. A
     teacher without errors is the same whatever the kind of errors that it does not make: such
-    points stand once for every kind and for both values of systematic.
+    points stand once for every kind and for both values of systematic. Sorted by these, by rate
+    and by decoding.
     """
     table = filled(table)
     at = [*FACTORS, "seed"]
@@ -585,7 +583,9 @@ def filtering(table: pd.DataFrame) -> pd.DataFrame:
         wide.loc[
             (wide["error_rate"] == 0) & ~wide["decoding"].str.contains("beam"), "predicted"
         ] = 0.0
-        found.append(wide[wide["decoding"] != "teacher"].join(teacher, on=at))
+        wide["place"] = wide["decoding"].map({name: n for n, name in enumerate(DECODINGS)})
+        wide = wide[wide["decoding"] != "teacher"].join(teacher, on=at)
+        found.append(wide.sort_values(["systematic", "error_rate", *FACTORS, "seed", "place"]))
     columns = [*at, "decoding", "teacher", "student", "predicted"]
     return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
 
@@ -594,15 +594,21 @@ def filled(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of `measure` with a column for every factor; what a row does not say is `BASE`'s."""
     base = {k: "+".join(v) if isinstance(v, list) else v for k, v in BASE.items() if k in FACTORS}
     table = table.reindex(columns=[*FACTORS, *table.columns.difference(FACTORS, sort=False)])
-    return table.fillna(base).astype({name: type(value) for name, value in base.items()})
+    columns = {
+        name: pd.Series([v if pd.isna(has) else has for has in table[name]], table.index, type(v))
+        for name, v in base.items()
+    }
+    return table.assign(**columns)
 
 
-def along(table: pd.DataFrame, *factors: str) -> pd.DataFrame:
-    """Rows where all factors but these have the value that most points of the table have."""
-    fixed = [name for name in FACTORS if name not in factors]
-    points = table.drop_duplicates([*FACTORS, "seed"])
-    centre = points[fixed].mode().iloc[0]
-    return table[(table[fixed] == centre).all(axis=1)]
+def along(table: pd.DataFrame, *factors: str, centre: dict[str, Any] | None = None) -> pd.DataFrame:
+    """Rows where all factors but these are as at `centre`, a point: `BASE` where it is silent.
+
+    A grid's centre is its first point; a record keeps it as `parameters["base"]`.
+    """
+    at = {name: value for name, value in complete(centre or {}).items() if name in FACTORS}
+    at = {k: "+".join(v) if isinstance(v, list) else v for k, v in at.items() if k not in factors}
+    return table[(table[list(at)] == pd.Series(at)).all(axis=1)]
 
 
 def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
@@ -645,3 +651,69 @@ def amount(value: Any) -> float:
     (500000.0, 0.1)
     """
     return float(value[:-1]) * 1e6 if isinstance(value, str) else float(value)
+
+
+def against_teacher(found: pd.DataFrame) -> pd.DataFrame:
+    """Where the student errs less, where more than its teacher: `filtering` over seeds.
+
+    One row for each kind, systematic, error_rate and decoding: teacher, student, predicted, and
+    difference (student less teacher, seed by seed) with low and high; reading is "filters" or
+    "amplifies" where the interval excludes 0, else "neither". A clean teacher has no reading.
+    """
+    by = ["error_kinds", "systematic", "error_rate", "decoding"]
+    means = found.groupby(by, sort=False)[["teacher", "student", "predicted"]].mean()
+    gaps = over_seeds(
+        found.assign(difference=found["student"] - found["teacher"]), by, ["difference"]
+    )
+    gaps = gaps.rename(columns={"value": "difference"}).drop(columns="what")
+    gaps["reading"] = np.select(
+        [gaps["error_rate"] == 0, gaps["high"] < 0, gaps["low"] > 0],
+        ["", "filters", "amplifies"],
+        "neither",
+    )
+    return gaps.join(means, on=by)[[*by, *means.columns, *gaps.columns[len(by) :]]]
+
+
+def crossings(gaps: pd.DataFrame) -> pd.DataFrame:
+    """Where the student's curve crosses the diagonal, on straight lines between the points.
+
+    gaps: `against_teacher`. Columns: error_kinds, systematic, decoding, crosses (the teacher's
+    rates there as text, "nowhere" if none), lowest and highest (of the differences).
+    """
+    rows = []
+    by = ["error_kinds", "systematic", "decoding"]
+    for at, curve in gaps[gaps["error_rate"] > 0].groupby(by, sort=False):
+        curve = curve.sort_values("teacher")
+        x, y = curve["teacher"].to_numpy(), curve["difference"].to_numpy()
+        turn = np.flatnonzero(np.sign(y[:-1]) * np.sign(y[1:]) < 0)
+        places = x[turn] - y[turn] * (x[turn + 1] - x[turn]) / (y[turn + 1] - y[turn])
+        said = ", ".join(f"{place:.0%}" for place in places) or "nowhere"
+        rows.append((*at, said, y.min(), y.max()))
+    return pd.DataFrame(rows, columns=[*by, "crosses", "lowest", "highest"])
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """What chapter 8 shows of the rows of `measure`, in brief: one dictionary for each training.
+
+    It has the factors that differ from `BASE`, the seed, and each value under "DECODING METRIC".
+    `from_records` gives the rows back, without n.
+    """
+    shown = table["metric"].str.contains("_train|_test|predicted_|mass_|_foreign|foreign_title$")
+    shown |= table["metric"] == "wrong_attribute"
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in table[shown].to_dict("records"):
+        at = {k: row[k] for k in (*FACTORS, "seed") if k in row and not pd.isna(row[k])}
+        training = found.setdefault(tuple(at.items()), at)
+        training[f"{row['decoding']} {row['metric']}"] = round(row["value"], 5)
+    return list(found.values())
+
+
+def from_records(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows that `records` was made of: factors, seed, decoding, metric, value."""
+    long = []
+    for row in rows:
+        at = {name: value for name, value in row.items() if name in (*FACTORS, "seed")}
+        for name in row.keys() - at.keys():
+            decoding, _, metric = name.partition(" ")
+            long.append(at | {"decoding": decoding, "metric": metric, "value": row[name]})
+    return pd.DataFrame(long)

@@ -162,9 +162,15 @@ class Ease(_Matrix):
                 f"ease needs a full matrix of items, and {len(self.items):,} are too many (at most "
                 f"{_MOST_ITEMS:,}); choose als, or keep items with more interactions"
             )
-        gram = (self.seen.T @ self.seen).toarray()
+        # Inverse of X'X + l2: where users are fewer than items, by way of the smaller XX' + l2.
+        few = len(self.users) < len(self.items)
+        gram = (self.seen @ self.seen.T if few else self.seen.T @ self.seen).toarray()
         gram[np.diag_indices_from(gram)] += self.l2
-        inverse = np.linalg.inv(gram)
+        if few:
+            inverse = self.seen.T @ np.linalg.solve(gram, self.seen.toarray()) / -self.l2
+            inverse[np.diag_indices_from(inverse)] += 1 / self.l2
+        else:
+            inverse = np.linalg.inv(gram)
         self.weights = inverse / -np.diag(inverse)
         np.fill_diagonal(self.weights, 0)
 

@@ -42,6 +42,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "07_evaluation": ("01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"),
     "07b_real_text": (),
     "07c_splits": ("01_preprocessing", "02_distillation"),
+    "08_mechanism": (),
+    "09_controls": ("01_preprocessing", "02_distillation", "03_finetuning"),
 }
 
 # What a notebook sees while it is rendered: no progress bars, no fork warnings, stable set order.

@@ -49,7 +49,7 @@ def run(
     each core at hand; each has one thread.
 
     A point that fails does not stop the others: after them, `InputError` (if the points were at
-    fault) or RuntimeError names the failed ones, and the same call computes only those.
+    fault) or RuntimeError names the first of them, and the same call computes only those.
     """
     if not points:
         raise InputError("points: the list is empty; give at least one set of parameters")
@@ -59,25 +59,31 @@ def run(
     todo = {path: point for path, point in zip(paths, points, strict=True) if not path.is_file()}
     workers = min(workers or device()["cores"], max(len(todo), 1))
     failed: list[tuple[Point, BaseException]] = []
+    hidden = {} if progress else {"disable": True}  # else as TQDM_DISABLE says
     before = {key: os.environ.get(key) for key in _ENVIRONMENT}
     with (
         ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
-        tqdm(total=len(set(paths)), initial=len(set(paths)) - len(todo), unit="point",
-             disable=not progress) as bar,
-    ):  # fmt: skip
+        tqdm(
+            total=len(set(paths)), initial=len(set(paths)) - len(todo), unit="point", **hidden
+        ) as bar,
+    ):
         os.environ.update(_ENVIRONMENT)  # processes start as points are submitted, and inherit it
         try:
             jobs = {pool.submit(_compute, function, name, todo[path], path): path for path in todo}
         finally:
             for key, value in before.items():
                 os.environ.pop(key) if value is None else os.environ.update({key: value})
-        for job in as_completed(jobs):
-            error = job.exception()
-            if error is not None:
-                failed.append((todo[jobs[job]], error))
-            bar.update()
+        try:
+            for job in as_completed(jobs):
+                error = job.exception()
+                if error is not None:
+                    failed.append((todo[jobs[job]], error))
+                bar.update()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)  # only what has begun is finished
+            raise
     if failed:
-        said = "; ".join(f"{json.dumps(p, sort_keys=True)}: {e or type(e)}" for p, e in failed)
+        said = "; ".join(f"{json.dumps(p, sort_keys=True)}: {e or type(e)}" for p, e in failed[:5])
         kind = InputError if all(isinstance(e, InputError) for _, e in failed) else RuntimeError
         raise kind(
             f"{len(failed)} of {len(points)} points failed, the others are kept: {said}"
@@ -105,6 +111,7 @@ def _code() -> str:
     package = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(p for p in package.rglob("*") if p.is_file()):
-        if path.name not in _SHOW and "__pycache__" not in path.parts:
-            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+        name = path.relative_to(package)
+        if path.name not in _SHOW and not {"__pycache__", "_study"} & set(name.parts):
+            digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prism_utils import book, claims, paper
+from prism_utils import book, claims, experiments, paper
 from prism_utils.errors import InputError
 from prism_utils.human_eval.likert import compare_systems
 from prism_utils.runs import Run, write_json
@@ -212,7 +212,7 @@ def test_every_claim_is_judged_even_without_a_run(make_run) -> None:
     assert found["verdict"].map(is_verdict).all() and found["why"].str.len().gt(0).all()
     waiting = found[found["verdict"].str.contains("run chapter")]
     asked = waiting["verdict"].str.extract(r"run chapter (\w+) first")[0]
-    assert set(asked) == {"4", "5", "7", "7c"}
+    assert set(asked) == {"4", "5", "7", "7c", "8", "9"}
     for chapter, why, evidence in zip(asked, waiting["why"], waiting["evidence"], strict=True):
         notebook = evidence.partition("#")[0]
         assert notebook in why and notebook.lstrip("0").startswith(f"{chapter}_")
@@ -448,3 +448,36 @@ def test_every_chapter_holds_the_cells_that_verdicts_link_to(make_run) -> None:
         if not path.is_file() or label not in book.labels(nbformat.read(path, as_version=4)):
             missing.append(f"{path.name}: ({label})=")
     assert not missing
+
+
+def test_what_capacity_does_is_judged_by_the_slope_over_sizes(make_run, tmp_path) -> None:
+    run = make_run(QUICK)
+    rows = []
+    for seed in range(3):
+        for size, rate in (("0.5M", 0.05), ("2M", 0.15 + 0.001 * seed)):
+            at = {"size": size, "seed": seed, "metric": "foreign_title"}
+            rows += [
+                {**at, "decoding": d, "value": v} for d, v in (("teacher", 0.3), ("greedy", rate))
+            ]
+    given = {"grid": "full", "points": 6, "base": experiments.BASE}
+    made = {"parameters": given, "device": {"cpu": "a CPU"}}
+    tables = {"mechanism": experiments.records(pd.DataFrame(rows))}
+    write_json({"provenance": made, "tables": tables}, tmp_path / "mechanism.json")
+    found = claims.judge(run, tmp_path).set_index("name").loc["compression_regularises"]
+    assert found["verdict"] == SIMULATION  # two doublings and ten points: a larger one copies more
+    assert found["measured"].startswith("greedy +0.05") and "6 trainings" in found["on"]
+    one = [row for row in tables["mechanism"] if row["seed"] == 0]
+    write_json({"provenance": made, "tables": {"mechanism": one}}, tmp_path / "mechanism.json")
+    found = claims.judge(run, tmp_path).set_index("name").loc["compression_regularises"]
+    assert found["verdict"].startswith(UNTESTABLE.partition(":")[0])
+
+
+def test_rankers_and_strangers_stand_beside_their_claims(make_run) -> None:
+    span = {"low": 0.9, "high": 1.0, "metric": "names_item", "value": 0.95}
+    rankers = pd.DataFrame([{**span, "system": "ease", "what": "explained by student"}])
+    span |= {"metric": "grounded", "setting": "base", "system": "own"}
+    controls = pd.DataFrame([{**span, "users": users} for users in ("known", "unknown")])
+    run = make_run(QUICK, rankers=rankers, controls=controls)
+    found = claims.judge(run).set_index("name")["measured"]
+    assert found["any_ranker"] == "ease 95% [90%, 100%]"
+    assert "(unknown to training)" in found["cold_start"]

@@ -138,6 +138,44 @@ TABLES = {
         "length",
         "system",
     ),
+    "error_curves": (
+        pd.DataFrame(
+            {
+                "error_kinds": "title",
+                "systematic": [False, False, False, False, True, True],
+                "error_rate": [0.5, 0.2, 0.2, 0.5, 0.2, 0.2],
+                "decoding": "greedy",
+                "what": ["teacher", "teacher", "student", "student", "teacher", "student"],
+                "value": [0.48, 0.22, 0.1, 0.3, 0.2, 0.6],
+                "low": [0.4, 0.2, 0.05, 0.2, np.nan, np.nan],
+                "high": [0.5, 0.24, 0.15, 0.4, np.nan, np.nan],
+            }
+        ),
+    ),
+    "factor_levels": (
+        pd.DataFrame(
+            {
+                "factor": ["size", "size", "n_train"],
+                "level": ["0.5M", "2M", "750"],
+                "group": "greedy",
+                "value": [0.1, 0.2, 0.3],
+                "low": [-0.1, 0.1, np.nan],
+                "high": [0.3, 0.3, np.nan],
+                "teacher": 0.25,
+            }
+        ),
+        "share with an error",
+    ),
+    "title_mass": (
+        pd.DataFrame(
+            {
+                "systematic": False,
+                "error_rate": 0.3,
+                "what": ["history", "foreign", "item", "other", "golden_foreign"],
+                "value": [0.5, 0.2, 0.2, 0.1, 0.3],
+            }
+        ),
+    ),
     "score_intervals": (
         pd.DataFrame(
             {
@@ -221,3 +259,34 @@ def test_stacked_ratings_meet_at_the_middle_step():
     assert np.allclose(middle, 0)
     assert np.allclose(np.sum(widths, axis=0), 100)
     assert np.allclose(np.add(lefts[3], widths[3]), lefts[4])
+
+
+def test_errors_stand_over_what_the_teacher_really_did():
+    panels = plots.error_curves(TABLES["error_curves"][0]).axes
+    assert [axes.get_xlabel().split("\n")[1] for axes in panels] == [
+        "(a foreign title, any one)",
+        "(a foreign title, the same for an item)",
+    ]
+    (curve,) = panels[0].containers
+    assert curve.lines[0].get_xydata().tolist() == [[0.22, 0.1], [0.48, 0.3]]
+    (whiskers,) = curve.lines[2]
+    drawn = [segment[:, 1] for segment in whiskers.get_segments()]
+    assert np.allclose(drawn, [[0.05, 0.15], [0.2, 0.4]])
+    diagonal = panels[1].lines[-1].get_xydata()
+    assert (diagonal[:, 0] == diagonal[:, 1]).all()
+
+
+def test_mass_is_stacked_to_one():
+    panel = plots.title_mass(TABLES["title_mass"][0]).axes[0]
+    assert [bar.get_height() for bar in panel.patches] == pytest.approx([0.5, 0.2, 0.2, 0.1])
+    assert panel.patches[-1].get_y() + panel.patches[-1].get_height() == pytest.approx(1)
+    assert panel.lines[0].get_ydata().tolist() == [0.8]  # the teacher's share, atop the history
+
+
+def test_a_factor_has_its_own_panel():
+    panels = plots.factor_levels(*TABLES["factor_levels"]).axes
+    assert [axes.get_xlabel() for axes in panels] == ["size", "n train"]
+    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["0.5M", "2M"]
+    assert panels[0].containers[0].lines[0].get_ydata().tolist() == [0.1, 0.2]
+    assert panels[0].lines[-1].get_ydata()[0] == 0.25
+    assert panels[0].get_ylabel() == "share with an error"

@@ -99,7 +99,7 @@ def test_the_rankers_evidence_is_marked_where_asked():
         "My Own Film\n- Recommended film: Back to the Future\n" in cut.prompt[0]
     )
     tight = render_prompts(both, ITEMS, template="compact", mark_evidence=True,
-                           count_tokens=words, max_tokens=17)  # fmt: skip
+                           count_tokens=words, max_tokens=20)  # fmt: skip
     assert "history: My Own Film ; because of: My Own Film | E.T. ;" in tight.prompt[0]
     unmarked = render_prompts(both, ITEMS, template="compact")
     assert unmarked.equals(render_prompts(both.drop(columns="evidence"), ITEMS, template="compact"))

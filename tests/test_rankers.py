@@ -100,7 +100,10 @@ def test_popularity_counts_users_not_repetitions():
     ]  # fmt: skip
 
 
-def test_ease_is_the_ridge_regression_of_each_item_on_the_others(corpus):
+@pytest.mark.parametrize("users", [60, 25])  # more than the items, and fewer
+def test_ease_is_the_ridge_regression_of_each_item_on_the_others(users, corpus):
+    corpus = corpus[corpus["user_id"].isin(corpus["user_id"].unique()[:users])]
+    assert (corpus["user_id"].nunique() > corpus["item_id"].nunique()) == (users == 60)
     ranker = rankers.make_ranker("ease", l2=3.0).fit(corpus)
     x = matrix(ranker, corpus)
     for item in range(x.shape[1]):

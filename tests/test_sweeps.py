@@ -14,6 +14,8 @@ def square(point: dict) -> list[dict]:
     """Leaves a mark for every call, and fails where it is told to."""
     marks = Path(point["marks"])
     (marks / f"{point['x']}-{len(list(marks.iterdir()))}").touch()
+    if (marks.parent / f"die-{point['x']}").exists():
+        os._exit(1)
     if (marks.parent / f"fail-{point['x']}").exists():
         raise ZeroDivisionError("no square today")
     if point["x"] < 0:
@@ -56,6 +58,16 @@ def test_a_sweep_goes_on_where_it_failed(tmp_path, point, monkeypatch):
     assert calls(point) == ["1", "2", "2", "3"] and again["square"].tolist() == [9]
     facts = json.loads(next(out.glob("*.json")).read_text())
     assert facts["function"].endswith("test_sweeps.square") and facts["seconds"] >= 0
+
+
+def test_a_killed_process_loses_no_finished_point(tmp_path, point):
+    points = [point(1), point(2)]
+    (tmp_path / "die-2").touch()
+    with pytest.raises(RuntimeError, match=r'1 of 2 points failed.*"x": 2'):
+        sweeps.run(square, points, tmp_path / "out", workers=1, progress=False)
+    (tmp_path / "die-2").unlink()
+    table = sweeps.run(square, points, tmp_path / "out", workers=1, progress=False)
+    assert table["square"].tolist() == [1, 4] and calls(point) == ["1", "2", "2"]
 
 
 def test_points_are_told_apart(tmp_path, point, monkeypatch):

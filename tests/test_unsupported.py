@@ -19,6 +19,7 @@ from prism_utils.metrics.unsupported import (
     SYSTEMS,
     THRESHOLD,
     Claims,
+    calibrated,
     called,
     corrected,
     digest,
@@ -57,7 +58,7 @@ def call(claims: Claims, text: str) -> pd.Series:
         "The user would enjoy Blue Door for its delicious wood-fired pizzas and craft beers.",
         "You would enjoy this business, making it a great place to dine with friends.",
         "The user would enjoy the friendly staff and the intimate ambiance.",  # other words
-        "You would enjoy it for its lagers.",  # near craft beer, without a word of it
+        "You would enjoy it for its brewery.",  # near craft beer, without a word of it
         "",
     ],
 )
@@ -143,6 +144,26 @@ def test_a_matcher_without_skill_corrects_nothing():
     value, low, high = corrected(call.astype(int), np.arange(4), true, call)
     assert np.isnan(value)
     assert (low, high) == (0, 1)
+
+
+def test_calibration_learns_from_what_was_called_and_what_was_not():
+    """Of the called 3 in 4 are true, of the others 1 in 4; of a thousand, 800 are called."""
+    call = np.repeat([True, False], 200)
+    true = np.arange(400) % 4 < np.where(call, 3, 1)
+    made = (np.arange(1000) < 800).astype(int)
+    value, low, high = calibrated(made, np.arange(1000), true, call)
+    assert value == pytest.approx(0.8 * 0.75 + 0.2 * 0.25)
+    assert 0.55 < low < value < high < 0.75
+
+
+def test_calibration_leaves_open_what_no_label_shows():
+    """All labelled were called: of the fifth that was not, nothing is known."""
+    made = (np.arange(1000) < 800).astype(int)
+    yes = np.ones(50, dtype=bool)
+    value, low, high = calibrated(made, np.arange(1000), yes, yes)
+    assert np.isnan(value)
+    assert low == pytest.approx(0.8, abs=0.05)
+    assert high == 1
 
 
 def test_quality_counts_by_kind_and_system():
@@ -235,7 +256,7 @@ def test_the_command_writes_the_record(made, tmp_path, capsys):
     record = json.loads(out.read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert record["provenance"]["parameters"]["threshold"] == THRESHOLD
     rates = pd.DataFrame(record["tables"]["rates"]).set_index(["system", "kind", "what"])
-    for what in ("measured", "corrected", "labelled"):
+    for what in ("measured", "corrected", "calibrated", "labelled"):
         assert rates.loc[("golden", "attribute", what), "value"] == pytest.approx(1 / 3)
         assert rates.loc[("xrec", "any", what), "value"] == 0
     assert rates.loc[("golden", "any", "measured"), "n"] == 12
@@ -243,6 +264,19 @@ def test_the_command_writes_the_record(made, tmp_path, capsys):
     assert matcher.loc[("any", "all"), ["precision", "recall", "n"]].tolist() == [1, 1, 12]
     assert "swimming" not in out.read_text(encoding="utf-8")
     assert "measured" in capsys.readouterr().out
+
+
+def test_the_shipped_record_is_of_this_matcher():
+    path = Path(__file__).resolve().parents[1] / "book" / "records" / "real_errors.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["provenance"]["parameters"]["threshold"] == THRESHOLD
+    rates, matcher = (pd.DataFrame(record["tables"][name]) for name in ("rates", "matcher"))
+    assert set(rates["system"]) == set(SYSTEMS)
+    assert rates[["low", "high"]].stack().between(0, 1).all()
+    assert (rates["low"] <= rates["high"]).all()
+    table = labels().query("part == 'check'")
+    labelled = matcher.set_index(["kind", "system"])["labelled"]
+    assert labelled["any", "all"] == table["any"].sum()
 
 
 def test_texts_that_were_not_labelled_are_refused(made):
