@@ -85,6 +85,12 @@ class Evidence:
             self._read[name] = self.run.read(name)
         return self._read[name]
 
+    def larger(self, name: str, by: str) -> dict[str, Any]:
+        """Of the run's own record and the book's, the one with more of its parameter `by`."""
+        paths = [folder / f"{name}.json" for folder in (self.folder, self.run.path / "records")]
+        found = [read_json(path) for path in paths if path.is_file()]
+        return max(found, key=lambda r: r["provenance"]["parameters"][by], default={})
+
     def parameter(self, notebook: str, name: str) -> Any:
         return self.facts.get("parameters", {}).get(notebook, {}).get(name)
 
@@ -1098,18 +1104,16 @@ def _compression_regularises(evidence: Evidence) -> Finding:
 
 
 def trainings(evidence: Evidence) -> tuple[pd.DataFrame, dict[str, Any], str]:
-    """Chapter 8's trainings: the larger of the run's own record and the book's.
+    """Chapter 8's trainings, of the run's own record or the book's.
 
     One row a training and decoding, as `experiments.filtering` gives them; the point that they
     vary around; what they were made on.
     """
     from . import experiments
 
-    paths = [f / "mechanism.json" for f in (evidence.folder, evidence.run.path / "records")]
-    records = [read_json(path) for path in paths if path.is_file()]
-    if not records:
+    record = evidence.larger("mechanism", by="points")
+    if not record:
         raise Missing("08_mechanism")
-    record = max(records, key=lambda r: r["provenance"]["parameters"]["points"])
     made = record["provenance"]
     given, device = made["parameters"], made["device"]
     table = experiments.filled(experiments.from_records(record["tables"]["mechanism"]))

@@ -125,12 +125,12 @@ def _rates(
 
 
 def _told(gaps: pd.DataFrame) -> str:
-    """How many teacher rates are filtered or amplified, and the means."""
+    """Means over the teacher's rates, and at how many of them the student filters or amplifies."""
     mean = gaps[["teacher", "student"]].mean()
     counts = gaps["reading"].value_counts()
     parts = [f"{name} at {counts[name]}" for name in ("filters", "amplifies") if name in counts]
-    said = f" ({' and '.join(parts)} of {len(gaps)} teacher rates)" if parts else ""
-    return f"{_share(mean['teacher'])} of the teacher's become {_share(mean['student'])}{said}"
+    said = f" (it {' and '.join(parts)} of {len(gaps)} teacher rates)" if parts else ""
+    return f"{_share(mean['student'])}{said} where its teacher errs in {_share(mean['teacher'])}"
 
 
 def _filter(evidence: Evidence) -> Finding:
@@ -146,8 +146,8 @@ def _filter(evidence: Evidence) -> Finding:
     )
     return Finding(
         "Why would a student leave its teacher's errors out?",
-        f"Where the teacher names any wrong film, decoded greedily {_told(greedy)}; the same "
-        f"students, sampled, {_told(drawn)}. {reading}",
+        "The student names a wrong film, where any will do for the teacher, in this share of "
+        f"explanations: decoded greedily {_told(greedy)}; sampled {_told(drawn)}. {reading}",
         _SMALL_WORLD,
         "08_mechanism",
         "filter",
@@ -163,9 +163,9 @@ def _systematic(evidence: Evidence) -> Finding:
     off = (greedy["student"] - greedy["predicted"]).abs().mean()
     return Finding(
         "Can one rely on it?",
-        "Where the same item always draws the same wrong film, decoded greedily "
-        f"{_told(greedy)}. What theory says from the teacher's answers alone is off by "
-        f"{100 * off:.0f} points on average.",
+        "Where the teacher names the same wrong film whenever it errs about an item, the greedy "
+        f"student names it in {_told(greedy)}. What theory says from the teacher's answers alone "
+        f"is off by {100 * off:.0f} points on average.",
         _SMALL_WORLD + " How systematic a real teacher's errors are is not measured here.",
         "08_mechanism",
         "filter",
@@ -210,13 +210,14 @@ def _vector(evidence: Evidence) -> Finding:
         + _way(row, "it helps", "it hurts", "no difference shown")
         + "). "
     )
-    on, record = evidence.on, evidence.records.get("controls")
-    if record is not None:
+    on, record = evidence.on, evidence.larger("controls", by="seeds")
+    if record:
         from . import controls
 
         told = pd.DataFrame(record["tables"]["controls"])
         made = record["provenance"]
-        on += f"; record controls: {made['device'].get('gpu') or made['device']['cpu']}"
+        given, device = made["parameters"], made["device"]
+        on += f"; controls, {given['seeds']} seed(s): {device.get('gpu') or device['cpu']}"
         parts = []
         for strength in (0.0, 1.0):
             effect = _one(
@@ -291,8 +292,8 @@ def _people(evidence: Evidence) -> Finding:
 
 
 def _leakage(evidence: Evidence) -> Finding:
-    record = evidence.records.get("splits")
-    if record is None:
+    record = evidence.larger("splits", by="steps")
+    if not record:
         raise Missing("07c_splits")
     overlap, apart = (
         pd.DataFrame(record["tables"][name]) for name in ("split_overlap", "split_differences")
@@ -316,7 +317,7 @@ def _leakage(evidence: Evidence) -> Finding:
         "One training of each system under each split; the paper does not say how it split.",
         "07c_splits",
         "splits",
-        f"record splits: {made['parameters']['corpus']}, {made['device']['cpu']}",
+        f"{made['parameters']['corpus']}; {made['device']['cpu']}",
     )
 
 

@@ -27,7 +27,7 @@ Point = dict[str, Any]
 Rows = list[dict[str, Any]]
 
 # These only show or order results: a change in them makes no computed point stale.
-_SHOW = ("book.py", "claims.py", "paper.py", "plots.py", "study.py", "verdicts.py")
+_SHOW = ("book.py", "claims.py", "findings.py", "paper.py", "plots.py", "study.py", "verdicts.py")
 # One thread a process: the processes share the cores, and threads of each would fight over them.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
