@@ -192,7 +192,8 @@ def _compression(evidence: Evidence) -> Finding:
         "Is it compression?",
         "If it were, larger students would repeat more errors. For every doubling of the student "
         f"({sizes[0]} to {sizes[-1]} parameters) its error rate changes by: {'; '.join(told)}.",
-        _SMALL_WORLD + " Intervals are over seeds.",
+        _SMALL_WORLD + " Intervals are over seeds. All were trained for as many steps, and a small "
+        "one that has learnt less names wrong films for that reason too.",
         "08_mechanism",
         "capacity",
         on,
