@@ -200,6 +200,33 @@ def _compression(evidence: Evidence) -> Finding:
     )
 
 
+def _memory(evidence: Evidence) -> Finding:
+    from . import experiments
+
+    found, centre, on = trainings(evidence)
+    told = []
+    for factor, what in (("n_train", "training examples"), ("steps", "training steps")):
+        chosen = experiments.along(found, factor, centre=centre)
+        row = _one(experiments.slopes(chosen, factor), decoding="greedy")
+        if row is not None:
+            ends = sorted(chosen[factor].unique())
+            way = _way(row, "more errors", "fewer errors", "no slope shown")
+            told.append(f"{what} ({ends[0]:,} to {ends[-1]:,}) {_points(row)}: {way}")
+    if not told:
+        raise Missing("08_mechanism")
+    return Finding(
+        "When do single errors get through?",
+        "A student that has few examples, or sees them often, can learn its teacher's errors by "
+        "heart. For every doubling, the share of held-out explanations with such an error, "
+        f"decoded greedily, changes by: {'; '.join(told)}.",
+        _SMALL_WORLD + " Under-training and learning by heart pull in opposite directions, so a "
+        "straight line over steps says little; chapter 8 shows the points.",
+        "08_mechanism",
+        "memorisation",
+        on,
+    )
+
+
 def _vector(evidence: Evidence) -> Finding:
     table = evidence.table("comparisons", "07_evaluation")
     row = _one(table, system_a="prism", system_b="prism-no-user", metric="rougeL")
@@ -359,6 +386,7 @@ _FINDERS: tuple[Callable[[Evidence], Finding], ...] = (
     _filter,
     _systematic,
     _compression,
+    _memory,
     _vector,
     _rouge,
     _people,

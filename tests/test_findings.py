@@ -108,6 +108,17 @@ def test_compression_is_worded_by_the_slope(run: Run, larger: float, says: str) 
     assert re.search(rf"greedy [^;]*: {says}", told) and "no slope shown" in told
 
 
+def test_few_examples_let_errors_through(run: Run) -> None:
+    table = trained(0.02, 0.3, 0.6, 0.02)
+    few = table[table["systematic"].isna() & table["size"].isna()].assign(n_train=1500)
+    few.loc[few["decoding"] == "greedy", "value"] += 0.2
+    save(Path("records"), table, points=9)
+    assert "memorisation" not in answers(run)  # one number of examples has no slope
+    save(Path("records"), pd.concat([table, few]), points=12)
+    told = answers(run)["memorisation"]
+    assert "(1,500 to 6,000) -10.0" in told and told.endswith("fewer errors.")
+
+
 def test_the_larger_of_two_records_speaks(run: Run) -> None:
     save(Path("records"), trained(0.02, 0.3, 0.6, 0.02), points=9)
     save(run.path / "records", trained(0.28, 0.3, 0.6, 0.02), points=5)
