@@ -184,7 +184,7 @@ def test_the_study_runs_on_somebodys_own_files(bookshop: Path, project: Path) ->
     for name in ("01_preprocessing", "02_distillation"):  # its own files, its own sizes
         del small[name]
     settings = [
-        f"{name}.{key}={json.dumps(value)}"
+        f"{name}.{key}={value if isinstance(value, str) else json.dumps(value)}"
         for name, values in small.items()
         for key, value in (
             values | {"comparison_steps": 0} if name == "03_finetuning" else values
