@@ -263,6 +263,8 @@ def _vector(evidence: Evidence) -> Finding:
                 "and item. In texts of which a set share leans on the user, the user's own "
                 f"vector, less another's, makes them do so by {' and '.join(parts)}."
             )
+            if given["seeds"] == 1:
+                answer += " Each from one training, whose luck these intervals do not hold."
     return Finding(
         "What does the user's vector add?",
         answer,
