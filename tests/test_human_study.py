@@ -575,6 +575,7 @@ def test_a_whole_study_by_keyboard_with_a_reload_in_the_middle(page, tmp_path):
     texts = study.explanations.set_index(["sample_id", "system"])["text"]
     for row in mine.itertuples():
         if row.number == 5:
+            page.wait_for_timeout(1500)  # a busy browser takes its time to hand on what is kept
             page.reload()
         assert page.locator("h2").inner_text() == f"Explanation {row.number} of {len(mine)}"
         shown = page.locator("p.text").evaluate("node => node.textContent")
