@@ -575,8 +575,11 @@ def test_a_whole_study_by_keyboard_with_a_reload_in_the_middle(page, tmp_path):
     texts = study.explanations.set_index(["sample_id", "system"])["text"]
     for row in mine.itertuples():
         if row.number == 5:
-            page.wait_for_timeout(1500)  # a busy browser takes its time to hand on what is kept
-            page.reload()
+            for pause in (1500, 5000):  # a busy browser takes its time to hand on what is kept
+                page.wait_for_timeout(pause)
+                page.reload()
+                if not page.get_by_role("heading", name="How to rate").count():
+                    break
         assert page.locator("h2").inner_text() == f"Explanation {row.number} of {len(mine)}"
         shown = page.locator("p.text").evaluate("node => node.textContent")
         assert shown == texts[row.sample_id, row.system]  # as text, hostile or not
