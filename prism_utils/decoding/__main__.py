@@ -1,0 +1,29 @@
+"""python -m prism_utils.decoding export STUDENT OUT: a student that loads without torch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import run_cli
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and write the folder."""
+    parser = argparse.ArgumentParser(prog="python -m prism_utils.decoding")
+    commands = parser.add_subparsers(required=True)
+    export = commands.add_parser("export", help="write a student for the fast CPU backend")
+    export.add_argument("student", type=Path, help="a folder that finetune wrote")
+    export.add_argument("out", type=Path, help="a new folder; Explainer.load reads it")
+    export.add_argument("--precision", default="int8", help="int8 (default) or float32")
+    given = parser.parse_args(arguments)
+
+    from .export import export as write  # needs the training stack; --help does not
+
+    out = write(given.student, given.out, given.precision)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    print(f"{out}: {size / 2**20:,.1f} MiB, {given.precision}; load it with Explainer.load")
+
+
+if __name__ == "__main__":
+    run_cli(main)
