@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from .. import tables
 from ..errors import InputError, nearest
-from ..prompts import render_prompts
+from ..prompts import PromptWriter
 from ..students.inputs import (
     UNKNOWN_USER,
     StudentSettings,
@@ -97,7 +97,7 @@ class Explainer:
         self.name = name
         self.batch_size = batch_size
         self.progress = progress
-        self._folder: Path | None = None
+        self._writer = PromptWriter(items, template=settings.template, noun=settings.noun)
         self._item_ids = frozenset(items["item_id"])
 
     @classmethod
@@ -213,11 +213,8 @@ class Explainer:
         return self._explain(pd.DataFrame(rows), generation) if rows else []
 
     def _explain(self, samples: pd.DataFrame, generation: Mapping[str, Any]) -> list[Explanation]:
-        prompts = render_prompts(
+        prompts = self._writer.write(
             samples,
-            self.items,
-            template=self.settings.template,
-            noun=self.settings.noun,
             max_history=self.settings.max_history,
             mark_evidence=self.settings.mark_evidence,
             count_tokens=token_counter(self.tokenizer),

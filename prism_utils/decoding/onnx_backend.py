@@ -170,7 +170,7 @@ class OnnxBackend:
         for row, tokens in enumerate(inputs):
             ids[row, : len(tokens)] = tokens
         mask = np.arange(longest) < np.array([[len(tokens)] for tokens in inputs])
-        embeds = self._embeddings[ids] * np.float32(self.config.embed_scale)
+        embeds = self._embed(ids)
         if self.config.placement != "none":  # equation 5
             vectors = self.vectors[users][:, None]
             if self.config.placement == "user_token":
@@ -180,6 +180,9 @@ class OnnxBackend:
         mask = mask.astype(np.int32)
         names = [f"cross_{cache}" for cache in self._caches]
         return self._encoder.run(names, {"embeds": embeds, "mask": mask}), mask
+
+    def _embed(self, ids: np.ndarray) -> np.ndarray:
+        return self._embeddings[ids].astype(np.float32) * np.float32(self.config.embed_scale)
 
     def _decode(
         self, cross: list[np.ndarray], mask: np.ndarray, longest: int, shortest: int
@@ -192,7 +195,7 @@ class OnnxBackend:
         lengths = np.full(batch, longest)
         rows = np.arange(batch)  # of the texts in hand
         for step in range(longest):
-            last = self._embeddings[tokens[rows, step]] * np.float32(shape.embed_scale)
+            last = self._embed(tokens[rows, step])
             binding.bind_cpu_input("embeds", (last + self._positions[1][step])[:, None])
             binding.bind_cpu_input("past", np.full(len(rows), step, np.int32))
             binding.bind_cpu_input("total", np.array([step + 1], np.int32))
@@ -246,7 +249,8 @@ class OnnxBackend:
         if step == 0 and shape.forced_first is not None:
             return np.full(len(hidden), shape.forced_first)
         if shape.precision != "float32":  # 8 bits named the candidates, their exact rows decide
-            scores = np.einsum("bkd,bd->bk", self._embeddings[candidates], hidden)
+            exact = self._embeddings[candidates].astype(np.float32)
+            scores = np.einsum("bkd,bd->bk", exact, hidden)
             order = np.argsort(-(scores + self._bias[candidates]), axis=1, kind="stable")
             candidates = np.take_along_axis(candidates, order, axis=1)
         ends = shape.ends if step < shortest else []
