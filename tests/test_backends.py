@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from prism_utils.decoding import Explainer
+from prism_utils.decoding import Explainer, onnx_backend
 from prism_utils.decoding.__main__ import main
 from prism_utils.decoding.export import export, export_graphs, from_model
 from prism_utils.decoding.onnx_backend import OnnxBackend
@@ -70,6 +70,39 @@ def test_float32_writes_the_tokens_that_generate_writes(batch):
         wanted = reference.generate(inputs, users, **forced)
         assert fast.generate(inputs, users, **forced) == wanted
         assert {len(tokens) for tokens in wanted} == {longest}
+
+
+@pytest.mark.parametrize("asked", [{}, {"no_repeat_ngram_size": 2}, {"forced_eos_token_id": 2}])
+def test_drafts_change_nothing_but_the_time(asked, monkeypatch):
+    model = student(1)
+    model.generation_config.update(**asked)
+    plain = [from_model(model, precision, threads=1) for precision in ("float32", "mixed")]
+    monkeypatch.setattr("prism_utils.decoding.export._DRAFTED_BYTES", 0)
+    drafted = [from_model(model, precision, threads=1) for precision in ("float32", "mixed")]
+    inputs, users = requests(8, 12)
+    for one, user in zip(inputs, users, strict=True):
+        for lengths in ((1, 0), (36, 0), (40, 20)):
+            said = dict(zip(("max_new_tokens", "min_new_tokens"), lengths, strict=True))
+            told = [b.generate([one], [user], **said) for b in (*plain, *drafted)]
+            assert told[2] == told[0] == TorchBackend(model).generate([one], [user], **said)
+            assert told[3] == told[1]
+
+
+def test_drafts_are_checked_many_at_a_time(monkeypatch):
+    """Else they would cost time: the large decoder runs far less often than it writes tokens."""
+    monkeypatch.setattr("prism_utils.decoding.export._DRAFTED_BYTES", 0)
+    backend = from_model(student(1), threads=1)
+    asked = []
+    step = onnx_backend._State.step
+
+    def counted(state, embeds, past):
+        if not state.rough:
+            asked.append(embeds.shape[1])
+        return step(state, embeds, past)
+
+    monkeypatch.setattr(onnx_backend._State, "step", counted)
+    (text,) = backend.generate([[0, 7, 8, 2]], [1], max_new_tokens=36, min_new_tokens=36)
+    assert len(asked) < len(text) / 3 and max(asked) > 8
 
 
 def test_texts_of_a_batch_end_at_different_lengths():

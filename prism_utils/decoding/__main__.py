@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> None:
     export = commands.add_parser("export", help="write a student for the fast CPU backend")
     export.add_argument("student", type=Path, help="a folder that finetune wrote")
     export.add_argument("out", type=Path, help="a new folder; Explainer.load reads it")
-    export.add_argument("--precision", default="int8", help="int8 (default) or float32")
+    export.add_argument("--precision", default="int8", help="float32, mixed or int8 (default)")
     given = parser.parse_args(arguments)
 
     from .export import export as write  # needs the training stack; --help does not

@@ -21,9 +21,13 @@ from onnx import TensorProto, helper, numpy_helper
 from ..errors import InputError, nearest
 from .onnx_backend import CANDIDATES, FILES, OnnxBackend, RuntimeTokenizer, Shape
 
-PRECISIONS = ("float32", "int8")
+#: float32: the tokens of `generate`. mixed: encoder in 8 bits, decoder in float32. int8: all in 8.
+PRECISIONS = ("float32", "mixed", "int8")
 _MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
 _EPSILON = 1e-5  # of torch's LayerNorm
+# Where a step's time is that of reading the weights, 8-bit drafts that float32 checks save most of
+# it; smaller decoders stay in the processor's caches.
+_DRAFTED_BYTES = 64 * 2**20
 
 
 class _Graph:
@@ -59,7 +63,7 @@ class _Graph:
 
     def multiply(self, x: str, weight: np.ndarray, bias: np.ndarray) -> str:
         """weight: (out, in). int8: a scale for each output, inputs quantised as they come."""
-        if self.precision == "float32":
+        if self.precision != "int8":
             product = self.node("MatMul", [x, self.constant(weight.T)])
             return self.node("Add", [product, self.constant(bias)])
         scale = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny) / 127
@@ -67,6 +71,27 @@ class _Graph:
         zero = np.zeros(len(weight), np.int8)
         layer = [rounded.T, scale.astype(np.float32), zero, bias]
         return self.node("DynamicQuantizeMatMul", [x, *map(self.constant, layer)])
+
+    def screen(self, x: str, weight: np.ndarray, bias: np.ndarray) -> str:
+        """Rough scores by 4-bit weights, to name candidates; the runtime scores those exactly."""
+        width = weight.shape[1]
+        block = next((size for size in (128, 64, 32, 16) if width % size == 0), 0)
+        if not block:
+            return self.multiply(x, weight, bias)
+        parts = weight.reshape(len(weight), width // block, block)
+        scale = np.maximum(np.abs(parts).max(axis=2), np.finfo(np.float32).tiny) / 7
+        digits = (np.round(parts / scale[..., None]) + 8).astype(np.uint8)
+        packed = digits[..., 0::2] | (digits[..., 1::2] << 4)
+        product = self.node(
+            "MatMulNBits",
+            [x, self.constant(packed), self.constant(scale.astype(np.float32))],
+            K=width,
+            N=len(weight),
+            bits=4,
+            block_size=block,
+            accuracy_level=4,  # inputs in 8 bits too
+        )
+        return self.node("Add", [product, self.constant(bias)])
 
     def norm(self, name: str, x: str, residual: str | None = None) -> str:
         """LayerNorm of x, or of the sum of both."""
@@ -90,9 +115,9 @@ def _value(name: str, kind: int, shape: list[Any]) -> Any:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def _encoder(shape: Shape, weights: dict[str, np.ndarray], precision: str) -> Any:
+def _encoder(shape: Shape, weights: dict[str, np.ndarray]) -> Any:
     """embeds (batch, source, d), mask (batch, source) -> keys and values for each decoder layer."""
-    graph = _Graph(weights, precision)
+    graph = _Graph(weights, "float32" if shape.precision == "float32" else "int8")
     x = graph.norm("model.encoder.layernorm_embedding", "embeds")
     for number in range(shape.encoder_layers):
         layer = f"model.encoder.layers.{number}"
@@ -101,6 +126,8 @@ def _encoder(shape: Shape, weights: dict[str, np.ndarray], precision: str) -> An
         seen = graph.node("MultiHeadAttention", [*parts, "", "mask"], num_heads=shape.encoder_heads)
         seen = graph.linear(seen, f"{layer}.self_attn.out_proj")
         x = graph.feed_forward(graph.norm(f"{layer}.self_attn_layer_norm", seen, x), layer)
+    if shape.precision == "mixed":
+        graph.precision = "float32"  # keys and values belong to the decoder
     heads, width = shape.decoder_heads, shape.width // shape.decoder_heads
     by_head = graph.constant(np.array([0, 0, heads, width], np.int64))
     outputs = []
@@ -118,18 +145,19 @@ def _encoder(shape: Shape, weights: dict[str, np.ndarray], precision: str) -> An
     return graph.model(inputs, outputs)
 
 
-def _decoder(shape: Shape, weights: dict[str, np.ndarray], precision: str) -> Any:
-    """One step: embeds (batch, 1, d) and caches -> the last hidden state, the likeliest tokens.
+def _decoder(shape: Shape, weights: dict[str, np.ndarray], precision: str, exact: bool) -> Any:
+    """Some steps: embeds (batch, new, d), caches -> last hidden states, likeliest tokens of each.
 
-    past (batch,): tokens in the cache; total (1,): these and this one. The self-attention's keys
-    and values (batch, heads, capacity, width) come in and go out as the same memory.
+    last (batch,): index of the last new token; total (1,): tokens with the new ones. The
+    self-attention's keys and values (batch, heads, capacity, width) come in and go out as the same
+    memory. exact: score all tokens in full, else only roughly, to name candidates.
     """
     graph = _Graph(weights, precision)
     heads, width = shape.decoder_heads, shape.width // shape.decoder_heads
     inputs = [
         _value("embeds", TensorProto.FLOAT, ["batch", "new", shape.width]),
         _value("mask", TensorProto.INT32, ["batch", "source"]),
-        _value("past", TensorProto.INT32, ["batch"]),
+        _value("last", TensorProto.INT32, ["batch"]),
         _value("total", TensorProto.INT32, [1]),
     ]
     outputs = []
@@ -146,7 +174,7 @@ def _decoder(shape: Shape, weights: dict[str, np.ndarray], precision: str) -> An
         packed = graph.linear(x, *(f"{layer}.self_attn.{k}_proj" for k in "qkv"))
         seen, *_ = graph.node(
             "GroupQueryAttention",
-            [packed, "", "", f"self_k{number}", f"self_v{number}", "past", "total"],
+            [packed, "", "", f"self_k{number}", f"self_v{number}", "last", "total"],
             [f"seen{number}", f"new_k{number}", f"new_v{number}"],
             num_heads=heads,
             kv_num_heads=heads,
@@ -163,8 +191,9 @@ def _decoder(shape: Shape, weights: dict[str, np.ndarray], precision: str) -> An
         x = graph.norm(f"{layer}.encoder_attn_layer_norm", seen, x)
         x = graph.feed_forward(x, layer)
     graph.node("Identity", [x], ["hidden"])
-    scores = graph.multiply(x, weights["lm_head.weight"], weights["final_logits_bias"][0])
-    count = min(CANDIDATES, len(weights["lm_head.weight"]))
+    head = weights["lm_head.weight"], weights["final_logits_bias"][0]
+    scores = graph.multiply(x, *head) if exact else graph.screen(x, *head)
+    count = min(CANDIDATES, len(head[0]))
     top = graph.constant(np.array([count], np.int64))
     graph.node("TopK", [scores, top], ["scores", "candidates"], axis=-1)
     outputs += [
@@ -223,8 +252,10 @@ def shape_of(model: Any, precision: str) -> Shape:
     )
 
 
-def arrays_and_graphs(model: Any, precision: str) -> tuple[Shape, dict[str, np.ndarray], Any, Any]:
-    """(shape, arrays, encoder, decoder) of a Prism or a plain BART, float32 and on any device."""
+def arrays_and_graphs(
+    model: Any, precision: str
+) -> tuple[Shape, dict[str, np.ndarray], dict[str, Any]]:
+    """Shape, arrays and graphs (encoder, decoder, perhaps draft) of a Prism or a plain BART."""
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r} is unknown: {nearest(precision, PRECISIONS)}")
     shape = shape_of(model, precision)
@@ -239,16 +270,24 @@ def arrays_and_graphs(model: Any, precision: str) -> tuple[Shape, dict[str, np.n
     }
     if shape.placement != "none":
         arrays["users"] = model.user_vectors().detach().float().cpu().numpy()
-    return shape, arrays, _encoder(shape, weights, precision), _decoder(shape, weights, precision)
+    inner = "int8" if precision == "int8" else "float32"
+    graphs = {
+        "encoder": _encoder(shape, weights),
+        "decoder": _decoder(shape, weights, inner, exact=precision == "float32"),
+    }
+    size = sum(w.nbytes for name, w in weights.items() if name.startswith("model.decoder.layers"))
+    if precision != "int8" and size >= _DRAFTED_BYTES:
+        graphs["draft"] = _decoder(shape, weights, "int8", exact=False)
+    return shape, arrays, graphs
 
 
 def from_model(
     model: Any, precision: str = "float32", *, threads: int | None = None, reference: Any = None
 ) -> OnnxBackend:
     """A backend in memory; `reference` answers what greedy decoding cannot."""
-    shape, arrays, encoder, decoder = arrays_and_graphs(model, precision)
-    graphs = encoder.SerializeToString(), decoder.SerializeToString()
-    return OnnxBackend(shape, arrays, *graphs, threads=threads, reference=reference)
+    shape, arrays, graphs = arrays_and_graphs(model, precision)
+    written = {name: graph.SerializeToString() for name, graph in graphs.items()}
+    return OnnxBackend(shape, arrays, written, threads=threads, reference=reference)
 
 
 def export_graphs(model: Any, out: Path | str, precision: str = "int8") -> Path:
@@ -259,13 +298,13 @@ def export_graphs(model: Any, out: Path | str, precision: str = "int8") -> Path:
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is not empty; name a new folder, or remove it")
-    shape, arrays, encoder, decoder = arrays_and_graphs(model, precision)
+    shape, arrays, graphs = arrays_and_graphs(model, precision)
     out.mkdir(parents=True, exist_ok=True)
     for name, values in arrays.items():
         # Half the memory, and finer than what 8 bits leave of everything else.
         half = name == "embeddings" and precision != "float32"
         np.save(out / f"{name}.npy", np.ascontiguousarray(values, np.float16 if half else None))
-    for name, graph in (("encoder", encoder), ("decoder", decoder)):
+    for name, graph in graphs.items():
         onnx.save(graph, str(out / f"{name}.onnx"))
     # Last: a folder without it is not taken for an export.
     text = json.dumps(dataclasses.asdict(shape), indent=1)

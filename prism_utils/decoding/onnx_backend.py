@@ -22,7 +22,8 @@ from ..errors import InputError
 
 #: What an exported student keeps of the folder that it came from.
 FILES = ("tokenizer.json", "student.json", "users.parquet", "items.parquet", "card.json")
-CANDIDATES = 8  # likeliest tokens that a step returns; more are looked up if all are forbidden
+CANDIDATES = 16  # likeliest tokens that a step returns; more are looked up if all are forbidden
+_DRAFT_TOKENS = 16  # drafted before they are checked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +81,14 @@ class OnnxBackend:
         self,
         shape: Shape,
         arrays: dict[str, np.ndarray],
-        encoder: Path | bytes,
-        decoder: Path | bytes,
+        graphs: dict[str, Path] | dict[str, bytes],
         *,
         threads: int | None = None,
         reference: Any = None,
     ) -> None:
         """arrays: embeddings (vocabulary, d), encoder_positions, decoder_positions, output_bias,
-        users (num_users + 1, d; row 0 zero). threads: by default a core each."""
+        users (num_users + 1, d; row 0 zero). graphs: encoder, decoder and perhaps draft, a
+        smaller decoder. threads: by default a core each."""
         self.config = shape
         self.name = "onnx" if shape.precision == "float32" else f"onnx-{shape.precision}"
         self.vectors = arrays["users"]
@@ -105,7 +106,7 @@ class OnnxBackend:
             source = graph if isinstance(graph, bytes) else str(graph)
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
-        self._encoder, self._decoder = session(encoder), session(decoder)
+        self._sessions = {name: session(graph) for name, graph in graphs.items()}
         self._caches = [f"{k}{n}" for n in range(shape.decoder_layers) for k in "kv"]
 
     @classmethod
@@ -113,13 +114,19 @@ class OnnxBackend:
         """What `export.export_graphs` wrote; `InputError` if a file is missing."""
         folder = Path(folder)
         names = ("embeddings", "encoder_positions", "decoder_positions", "output_bias", "users")
-        graphs = folder / "encoder.onnx", folder / "decoder.onnx"
-        for path in (*graphs, folder / "export.json", *(folder / f"{n}.npy" for n in names)):
+        graphs = {name: folder / f"{name}.onnx" for name in ("encoder", "decoder")}
+        for path in (
+            *graphs.values(),
+            folder / "export.json",
+            *(folder / f"{n}.npy" for n in names),
+        ):
             if not path.is_file():
                 raise InputError(f"{path}: no such file; export the student again")
         shape = Shape(**json.loads((folder / "export.json").read_text(encoding="utf-8")))
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-        return cls(shape, arrays, *graphs, threads=threads)
+        if (folder / "draft.onnx").is_file():
+            graphs["draft"] = folder / "draft.onnx"
+        return cls(shape, arrays, graphs, threads=threads)
 
     @property
     def model(self) -> Any:
@@ -161,6 +168,8 @@ class OnnxBackend:
                     f"{what} of {wanted} tokens: the student has {len(table)} positions"
                 )
         cross, mask = self._encode(inputs, users, longest)
+        if "draft" in self._sessions and len(inputs) == 1:
+            return [self._draft(cross, mask, max_new_tokens, min_new_tokens)]
         return self._decode(cross, mask, max_new_tokens, min_new_tokens)
 
     def _encode(
@@ -179,7 +188,7 @@ class OnnxBackend:
         embeds = embeds + self._positions[0][:longest]
         mask = mask.astype(np.int32)
         names = [f"cross_{cache}" for cache in self._caches]
-        return self._encoder.run(names, {"embeds": embeds, "mask": mask}), mask
+        return self._sessions["encoder"].run(names, {"embeds": embeds, "mask": mask}), mask
 
     def _embed(self, ids: np.ndarray) -> np.ndarray:
         return self._embeddings[ids].astype(np.float32) * np.float32(self.config.embed_scale)
@@ -187,48 +196,72 @@ class OnnxBackend:
     def _decode(
         self, cross: list[np.ndarray], mask: np.ndarray, longest: int, shortest: int
     ) -> list[list[int]]:
-        shape, batch = self.config, len(mask)
-        size = (batch, shape.decoder_heads, longest, shape.width // shape.decoder_heads)
-        own = [onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(size, np.float32)) for _ in cross]
-        binding = self._bind(own, cross, mask)
-        tokens = np.full((batch, longest + 1), shape.start)
+        """All texts of a batch, a token each at a time."""
+        batch = len(mask)
+        state = self._state("decoder", cross, mask, longest)
+        tokens = np.full((batch, longest + 1), self.config.start)
         lengths = np.full(batch, longest)
         rows = np.arange(batch)  # of the texts in hand
         for step in range(longest):
-            last = self._embed(tokens[rows, step])
-            binding.bind_cpu_input("embeds", (last + self._positions[1][step])[:, None])
-            binding.bind_cpu_input("past", np.full(len(rows), step, np.int32))
-            binding.bind_cpu_input("total", np.array([step + 1], np.int32))
-            self._decoder.run_with_iobinding(binding)
-            hidden, candidates = (value.numpy()[:, 0] for value in binding.get_outputs()[-2:])
+            hidden, candidates = self._step(state, tokens[rows, step : step + 1], step)
             written = tokens[rows, : step + 1]
-            chosen = self._choose(hidden, candidates, written, longest, shortest)
+            chosen = self._choose(hidden[:, 0], candidates[:, 0], written, longest, shortest)
             tokens[rows, step + 1] = chosen
-            ended = np.isin(chosen, shape.ends)
-            lengths[rows[ended]] = np.minimum(lengths[rows[ended]], step + 1)
+            ended = rows[np.isin(chosen, self.config.ends)]
+            lengths[ended] = np.minimum(lengths[ended], step + 1)
             writing = lengths[rows] > step + 1
             if not writing.any():
                 break
             if 2 * writing.sum() <= len(rows):  # put away what is finished once it is half the work
-                rows, mask = rows[writing], mask[writing]
-                own = [
-                    onnxruntime.OrtValue.ortvalue_from_numpy(held.numpy()[writing]) for held in own
-                ]
-                cross = [held[writing] for held in cross]
-                binding = self._bind(own, cross, mask)
+                rows = rows[writing]
+                state.keep(writing)
         return [tokens[row, 1 : lengths[row] + 1].tolist() for row in range(batch)]
 
-    def _bind(self, own: list[Any], cross: list[np.ndarray], mask: np.ndarray) -> Any:
-        """Caches as inputs, and those of self-attention as outputs in the same memory."""
-        binding = self._decoder.io_binding()
-        binding.bind_cpu_input("mask", mask)
-        for name, held, seen in zip(self._caches, own, cross, strict=True):
-            binding.bind_cpu_input(f"cross_{name}", seen)
-            binding.bind_ortvalue_input(f"self_{name}", held)
-            binding.bind_ortvalue_output(f"new_{name}", held)
-        for name in ("hidden", "candidates"):  # the last two outputs
-            binding.bind_output(name)
-        return binding
+    def _draft(
+        self, cross: list[np.ndarray], mask: np.ndarray, longest: int, shortest: int
+    ) -> list[int]:
+        """One text: the draft's tokens as far as the decoder, asked for all at once, agrees.
+
+        What is written is the decoder's choice alone (Leviathan et al. 2023, for greedy text).
+        """
+        room = longest + _DRAFT_TOKENS
+        draft, decoder = (self._state(name, cross, mask, room) for name in ("draft", "decoder"))
+        tokens, drafted_to = [self.config.start], 0  # the draft's cache holds so many tokens
+        while True:
+            guess = list(tokens)
+            for _ in range(min(_DRAFT_TOKENS, longest - len(tokens))):
+                hidden, candidates = self._step(draft, np.array([guess[drafted_to:]]), drafted_to)
+                drafted_to = len(guess)
+                written = np.array([guess])
+                chosen = self._choose(hidden[:, -1], candidates[:, -1], written, longest, shortest)
+                guess.append(int(chosen[0]))
+                if guess[-1] in self.config.ends:
+                    break
+            known = len(tokens) - 1
+            hidden, candidates = self._step(decoder, np.array([guess[known:]]), known)
+            for place in range(len(guess) - known):
+                at = hidden[:, place], candidates[:, place], np.array([tokens])
+                tokens.append(int(self._choose(*at, longest, shortest)[0]))
+                if tokens[-1] in self.config.ends or len(tokens) > longest:
+                    return tokens[1:]
+                if tokens != guess[: len(tokens)]:
+                    break
+            drafted_to = min(drafted_to, len(tokens) - 1)
+
+    def _step(self, state: _State, ids: np.ndarray, past: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `_State.step`; candidates that rough scores named are put in their exact order."""
+        embeds = self._embed(ids) + self._positions[1][past : past + ids.shape[1]]
+        hidden, candidates = state.step(embeds, past)
+        if state.rough:
+            exact = self._embeddings[candidates].astype(np.float32)
+            scores = np.einsum("bnkd,bnd->bnk", exact, hidden) + self._bias[candidates]
+            order = np.argsort(-scores, axis=2, kind="stable")
+            candidates = np.take_along_axis(candidates, order, axis=2)
+        return hidden, candidates
+
+    def _state(self, name: str, cross: list[np.ndarray], mask: np.ndarray, capacity: int) -> _State:
+        rough = name == "draft" or self.config.precision != "float32"
+        return _State(self._sessions[name], rough, self._caches, cross, mask, capacity)
 
     def _choose(
         self,
@@ -248,11 +281,6 @@ class OnnxBackend:
             return np.full(len(hidden), shape.forced_last)
         if step == 0 and shape.forced_first is not None:
             return np.full(len(hidden), shape.forced_first)
-        if shape.precision != "float32":  # 8 bits named the candidates, their exact rows decide
-            exact = self._embeddings[candidates].astype(np.float32)
-            scores = np.einsum("bkd,bd->bk", exact, hidden)
-            order = np.argsort(-(scores + self._bias[candidates]), axis=1, kind="stable")
-            candidates = np.take_along_axis(candidates, order, axis=1)
         ends = shape.ends if step < shortest else []
         if not ends and not shape.no_repeat_ngram:
             return candidates[:, 0]
@@ -267,6 +295,57 @@ class OnnxBackend:
                 scores[forbidden] = -np.inf
                 chosen[row] = scores.argmax()
         return chosen
+
+
+class _State:
+    """A decoder in the middle of texts: its caches, one entry a token, bound to its session."""
+
+    def __init__(
+        self,
+        session: Any,
+        rough: bool,
+        names: list[str],
+        cross: list[np.ndarray],
+        mask: np.ndarray,
+        capacity: int,
+    ) -> None:
+        self._session, self._names, self._cross, self._mask = session, names, cross, mask
+        self.rough = rough  # whether the graph scores tokens only roughly
+        batch, heads, _, width = cross[0].shape
+        empty = np.zeros((batch, heads, capacity, width), np.float32)
+        self._own = [onnxruntime.OrtValue.ortvalue_from_numpy(empty.copy()) for _ in names]
+        self._bind()
+
+    def _bind(self) -> None:
+        """Caches as inputs, and those of self-attention as outputs in the same memory."""
+        self._binding = self._session.io_binding()
+        self._binding.bind_cpu_input("mask", self._mask)
+        for name, held, seen in zip(self._names, self._own, self._cross, strict=True):
+            self._binding.bind_cpu_input(f"cross_{name}", seen)
+            self._binding.bind_ortvalue_input(f"self_{name}", held)
+            self._binding.bind_ortvalue_output(f"new_{name}", held)
+
+    def step(self, embeds: np.ndarray, past: int) -> tuple[np.ndarray, np.ndarray]:
+        """hidden (batch, new, d) and candidates (batch, new, CANDIDATES), the likeliest first.
+
+        embeds: (batch, new, d). past: tokens whose entries stand; later ones are overwritten.
+        """
+        total = past + embeds.shape[1]
+        self._binding.bind_cpu_input("embeds", embeds)
+        self._binding.bind_cpu_input("last", np.full(len(embeds), total - 1, np.int32))
+        self._binding.bind_cpu_input("total", np.array([total], np.int32))
+        for name in ("hidden", "candidates"):  # the last two outputs; their size follows `new`
+            self._binding.bind_output(name)
+        self._session.run_with_iobinding(self._binding)
+        hidden, candidates = (value.numpy() for value in self._binding.get_outputs()[-2:])
+        return hidden, candidates
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with these texts only; rows: (batch,) truth values."""
+        value = onnxruntime.OrtValue.ortvalue_from_numpy
+        self._own = [value(held.numpy()[rows]) for held in self._own]
+        self._cross, self._mask = [held[rows] for held in self._cross], self._mask[rows]
+        self._bind()
 
 
 def _repeating(tokens: list[int], n: int) -> set[int]:
