@@ -15,6 +15,7 @@ import torch
 from prism_utils.decoding import Explainer, onnx_backend
 from prism_utils.decoding.__main__ import main
 from prism_utils.decoding.export import export, export_graphs, from_model
+from prism_utils.decoding.graph_backend import GraphBackend
 from prism_utils.decoding.onnx_backend import OnnxBackend
 from prism_utils.decoding.torch_backend import TorchBackend
 from prism_utils.errors import InputError
@@ -58,10 +59,19 @@ def requests(seed: int, batch: int, longest: int = 30) -> tuple[list[list[int]],
     return inputs, rng.integers(0, 4, batch)  # row 0 is an unknown user
 
 
+def graph_backend(model, **ignored) -> GraphBackend:
+    """Without a GPU nothing is recorded, but the same functions run on the same buffers."""
+    return GraphBackend(model)
+
+
+FAST = pytest.mark.parametrize("make", [from_model, graph_backend])
+
+
+@FAST
 @pytest.mark.parametrize("batch", [1, 2, 7, 33])
-def test_float32_writes_the_tokens_that_generate_writes(batch):
+def test_float32_writes_the_tokens_that_generate_writes(batch, make):
     model = student(seed=batch)
-    reference, fast = TorchBackend(model), from_model(model, threads=1)
+    reference, fast = TorchBackend(model), make(model, threads=1)
     for longest in (1, 2, 12, 36):
         inputs, users = requests(batch + longest, batch)
         wanted = reference.generate(inputs, users, max_new_tokens=longest)
@@ -105,28 +115,31 @@ def test_drafts_are_checked_many_at_a_time(monkeypatch):
     assert len(asked) < len(text) / 3 and max(asked) > 8
 
 
-def test_texts_of_a_batch_end_at_different_lengths():
+@FAST
+def test_texts_of_a_batch_end_at_different_lengths(make):
     """What is finished is put away while the others are written: only then is that tested."""
     inputs, users = requests(45, 33)
-    texts = from_model(student(1), threads=1).generate(inputs, users, max_new_tokens=36)
+    texts = make(student(1), threads=1).generate(inputs, users, max_new_tokens=36)
     assert texts == TorchBackend(student(1)).generate(inputs, users, max_new_tokens=36)
     lengths = set(map(len, texts))
     assert len(lengths) > 8 and {1, 36} <= lengths
 
 
+@FAST
 @pytest.mark.parametrize("placement", ["every_token", "user_token", "none"])
 @pytest.mark.parametrize("scale", ["1", "1/sqrt(d)"])
-def test_every_placement_of_the_user(placement, scale):
+def test_every_placement_of_the_user(placement, scale, make):
     model = student(3, placement=placement, scale=scale, scale_embedding=scale == "1")
     inputs, users = requests(5, 6)
     for tokens in inputs[::2]:
         tokens[1] = USER_TOKEN_ID
-    fast = from_model(model, threads=1).generate(inputs, users, max_new_tokens=15)
+    fast = make(model, threads=1).generate(inputs, users, max_new_tokens=15)
     assert fast == TorchBackend(model).generate(inputs, users, max_new_tokens=15)
-    others = from_model(model, threads=1).generate(inputs, (users + 1) % 4, max_new_tokens=15)
+    others = make(model, threads=1).generate(inputs, (users + 1) % 4, max_new_tokens=15)
     assert (others == fast) == (placement == "none")
 
 
+@FAST
 @pytest.mark.parametrize(
     "asked",
     [
@@ -137,14 +150,14 @@ def test_every_placement_of_the_user(placement, scale):
         {"decoder_start_token_id": 5, "forced_eos_token_id": [8]},
     ],
 )
-def test_what_the_generation_config_asks_of_greedy_text(asked):
+def test_what_the_generation_config_asks_of_greedy_text(asked, make):
     model = student(11)
     model.generation_config.update(**asked)
     inputs, users = requests(2, 9)
     for shortest in (0, 14):
         lengths = {"max_new_tokens": 20, "min_new_tokens": shortest}
         wanted = TorchBackend(model).generate(inputs, users, **lengths)
-        assert from_model(model, threads=1).generate(inputs, users, **lengths) == wanted
+        assert make(model, threads=1).generate(inputs, users, **lengths) == wanted
 
 
 def test_int8_is_close_and_small(tmp_path):
@@ -211,7 +224,10 @@ def test_backends_of_a_saved_student(folder):
     auto = Explainer.load(folder, device="cpu")
     assert auto.backend.name == "onnx" and auto.explain(ASKED) == told
     assert len(auto.explain(ASKED, num_beams=2)) == 3 and auto.model is not None
-    assert Explainer.load(folder, backend="onnx-int8").backend.name == "onnx-int8"
+    for name in ("onnx-mixed", "onnx-int8"):
+        assert Explainer.load(folder, backend=name).backend.name == name
+    graph = Explainer.load(folder, backend="graph", device="cpu")
+    assert graph.explain(ASKED) == told and len(graph.explain(ASKED, num_beams=2)) == 3
     with pytest.raises(InputError, match="backend 'onx' is unknown: did you mean 'onnx'"):
         Explainer.load(folder, backend="onx")
 

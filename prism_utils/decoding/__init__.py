@@ -29,7 +29,7 @@ from ..students.inputs import (
     token_counter,
 )
 
-BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8")
+BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8", "graph")
 
 
 class Backend(Protocol):
@@ -109,6 +109,7 @@ class Explainer:
         backend, of a saved student: "torch" is transformers' `generate`, by default on a GPU if
         there is one. On a CPU, "onnx" (ONNX Runtime, float32) writes the same tokens faster,
         "onnx-mixed" (encoder in 8 bits) nearly the same faster still; "onnx-int8" is the smallest.
+        "graph" is for a GPU: a loop of its own, replayed as CUDA graphs, in the weights' precision.
         "auto" takes "onnx" on a CPU where onnx and onnxruntime are installed, "torch" elsewhere,
         and "torch" again for what "onnx" cannot do (beams, sampling). An exported student has the
         backend that it was exported for.
@@ -266,6 +267,10 @@ def _fast(reference: Any, backend: str) -> Backend:
     """What `backend` means for a student that is at hand as a torch module."""
     if backend == "torch":
         return reference
+    if backend == "graph":
+        from .graph_backend import GraphBackend
+
+        return GraphBackend(reference.model)
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
     if backend == "auto" and (missing or reference.model.device.type != "cpu"):
         return reference

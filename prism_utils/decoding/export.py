@@ -19,7 +19,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import InputError, nearest
-from .onnx_backend import CANDIDATES, FILES, OnnxBackend, RuntimeTokenizer, Shape
+from .onnx_backend import CANDIDATES, FILES, OnnxBackend, RuntimeTokenizer
+from .shape import Shape, shape_of
 
 #: float32: the tokens of `generate`. mixed: encoder in 8 bits, decoder in float32. int8: all in 8.
 PRECISIONS = ("float32", "mixed", "int8")
@@ -203,55 +204,6 @@ def _decoder(shape: Shape, weights: dict[str, np.ndarray], precision: str, exact
     return graph.model(inputs, outputs)
 
 
-# What `generate` would heed and the fast loop does not know, with the value that means "off".
-_UNKNOWN = {
-    "repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0, "bad_words_ids": None,
-    "encoder_no_repeat_ngram_size": 0, "suppress_tokens": None, "begin_suppress_tokens": None,
-    "sequence_bias": None, "guidance_scale": None, "exponential_decay_length_penalty": None,
-    "min_length": 0, "watermarking_config": None,
-}  # fmt: skip
-
-
-def shape_of(model: Any, precision: str) -> Shape:
-    """What the runtime has to know of a student; `InputError` names what it could not keep."""
-    config, generation = model.config, model.generation_config
-    for name, off in _UNKNOWN.items():
-        value = getattr(generation, name, None)
-        if value is not None and value != off:
-            raise InputError(
-                f"generation_config: {name}={value!r} is not known to the fast backend; "
-                f"set it to {off!r} or use backend='torch'"
-            )
-    if config.activation_function != "gelu":
-        raise InputError(f"config: activation_function {config.activation_function!r} is not gelu")
-    head = config.d_model // config.decoder_attention_heads
-    if head % 8:
-        raise InputError(
-            f"config: decoder heads of width {head}; ONNX Runtime's cached attention needs a "
-            "multiple of 8: train with other heads or use backend='torch'"
-        )
-    ends = generation.eos_token_id
-    start = generation.decoder_start_token_id
-    forced = generation.forced_eos_token_id
-    return Shape(
-        precision=precision,
-        width=config.d_model,
-        encoder_layers=config.encoder_layers,
-        encoder_heads=config.encoder_attention_heads,
-        decoder_layers=config.decoder_layers,
-        decoder_heads=config.decoder_attention_heads,
-        embed_scale=config.d_model**0.5 if config.scale_embedding else 1.0,
-        placement=getattr(config, "placement", "none"),
-        user_token_id=getattr(config, "user_token_id", None),
-        pad=config.pad_token_id,
-        start=config.decoder_start_token_id if start is None else start,
-        ends=ends if isinstance(ends, list) else [ends],
-        forced_first=generation.forced_bos_token_id,
-        forced_last=forced[0] if isinstance(forced, list) else forced,
-        no_repeat_ngram=generation.no_repeat_ngram_size or 0,
-    )
-
-
 def arrays_and_graphs(
     model: Any, precision: str
 ) -> tuple[Shape, dict[str, np.ndarray], dict[str, Any]]:
@@ -259,6 +211,12 @@ def arrays_and_graphs(
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r} is unknown: {nearest(precision, PRECISIONS)}")
     shape = shape_of(model, precision)
+    head = shape.width // shape.decoder_heads
+    if head % 8:
+        raise InputError(
+            f"config: decoder heads of width {head}; ONNX Runtime's cached attention needs a "
+            "multiple of 8: train with other heads or use backend='torch'"
+        )
     weights = {name: w.detach().float().cpu().numpy() for name, w in model.state_dict().items()}
     offset = 2  # of BART's learnt positions
     arrays = {

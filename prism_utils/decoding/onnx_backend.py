@@ -7,7 +7,6 @@ answers if there is one. Embeddings and user vectors are rows of mapped files.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -19,36 +18,12 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from ..errors import InputError
+from .shape import Shape
 
 #: What an exported student keeps of the folder that it came from.
 FILES = ("tokenizer.json", "student.json", "users.parquet", "items.parquet", "card.json")
 CANDIDATES = 16  # likeliest tokens that a step returns; more are looked up if all are forbidden
 _DRAFT_TOKENS = 16  # drafted before they are checked
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """Sizes of a student, its special tokens, and what its `generation_config` asks of greedy text.
-
-    forced_first, forced_last: tokens that an explanation begins with, or ends with at its full
-    length; no_repeat_ngram: n-grams of this length stand in a text only once (0: any number).
-    """
-
-    precision: str
-    width: int
-    encoder_layers: int
-    encoder_heads: int
-    decoder_layers: int
-    decoder_heads: int
-    embed_scale: float
-    placement: str
-    user_token_id: int | None
-    pad: int
-    start: int
-    ends: list[int]
-    forced_first: int | None = None
-    forced_last: int | None = None
-    no_repeat_ngram: int = 0
 
 
 class RuntimeTokenizer:
