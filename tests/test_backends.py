@@ -17,6 +17,7 @@ from prism_utils.decoding.__main__ import main
 from prism_utils.decoding.export import export, export_graphs, from_model
 from prism_utils.decoding.graph_backend import GraphBackend
 from prism_utils.decoding.onnx_backend import OnnxBackend
+from prism_utils.decoding.start import start
 from prism_utils.decoding.torch_backend import TorchBackend
 from prism_utils.errors import InputError
 from prism_utils.students.inputs import StudentSettings, UserTable
@@ -264,11 +265,21 @@ def test_an_exported_student_explains_without_torch(folder, tmp_path, capsys):
     assert done.returncode == 0, done.stderr
     wanted = [e.text for e in Explainer.load(folder, backend="torch").explain(ASKED)]
     assert json.loads(done.stdout) == [wanted, []]
+    main(["start", str(out)])
+    assert "imported: neither torch nor transformers" in capsys.readouterr().out
     with pytest.raises(InputError, match="exported for backend 'onnx', not 'torch'"):
         Explainer.load(out, backend="torch")
     UserTable(["ann", "bob", "carl"]).save(out)
     with pytest.raises(InputError, match="3 users, but the weights have 2"):
         Explainer.load(out)
+    with pytest.raises(InputError, match="cannot be loaded: .*3 users, but the weights"):
+        start(out)
+
+
+def test_a_saved_student_says_that_it_takes_torch_along(folder):
+    told = start(folder, runs=1)
+    assert told["imported"] == ["torch", "transformers"]
+    assert 0 < told["ready_s"] < told["answered_s"] and told["peak_bytes"] > 2**25
 
 
 def test_exports_that_cannot_be_are_named(folder, tmp_path):
