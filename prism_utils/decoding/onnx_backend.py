@@ -23,7 +23,7 @@ from .shape import Shape
 #: What an exported student keeps of the folder that it came from.
 FILES = ("tokenizer.json", "student.json", "users.parquet", "items.parquet", "card.json")
 CANDIDATES = 16  # likeliest tokens that a step returns; more are looked up if all are forbidden
-_DRAFT_TOKENS = 16  # drafted before they are checked
+DRAFT_TOKENS = 16  # drafted before they are checked
 
 
 class RuntimeTokenizer:
@@ -199,12 +199,12 @@ class OnnxBackend:
 
         What is written is the decoder's choice alone (Leviathan et al. 2023, for greedy text).
         """
-        room = longest + _DRAFT_TOKENS
+        room = longest + DRAFT_TOKENS
         draft, decoder = (self._state(name, cross, mask, room) for name in ("draft", "decoder"))
         tokens, drafted_to = [self.config.start], 0  # the draft's cache holds so many tokens
         while True:
             guess = list(tokens)
-            for _ in range(min(_DRAFT_TOKENS, longest - len(tokens))):
+            for _ in range(min(DRAFT_TOKENS, longest - len(tokens))):
                 hidden, candidates = self._step(draft, np.array([guess[drafted_to:]]), drafted_to)
                 drafted_to = len(guess)
                 written = np.array([guess])
