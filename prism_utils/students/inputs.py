@@ -1,7 +1,8 @@
 """What a student needs beside its weights: its users' rows and how its prompt is written.
 
 Saved in the checkpoint's folder (`users.parquet`, `student.json`, `items.parquet`), so that an
-explainer loads from one path. Left out: the prompt's wording, which is `prompts`' business.
+explainer loads from one path. Left out: the prompt's wording, which is `prompts`' business, and
+torch: who explains with an exported student does not need it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from .prism import USER_TOKEN, PrismConfig
+
+if TYPE_CHECKING:
+    from .prism import PrismConfig
+
+USER_TOKEN = "<user>"  # stands in the input where `user_token` placement adds the vector
+UNKNOWN_USER = 0  # this row of the user table is zero and stays zero
 
 
 class UserTable:

@@ -19,12 +19,10 @@ from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.bart.modeling_bart import BartEncoder
 
 from ..errors import InputError, nearest
+from .inputs import UNKNOWN_USER, USER_TOKEN
 
 PLACEMENTS = ("every_token", "user_token", "none")
 SCALES = ("1", "1/sqrt(d)")
-
-USER_TOKEN = "<user>"  # stands in the input where `user_token` placement adds the vector
-UNKNOWN_USER = 0  # this row of the user table is zero and stays zero
 
 
 class PrismConfig(BartConfig):
@@ -144,6 +142,11 @@ class PrismForConditionalGeneration(BartForConditionalGeneration):
         encoder.embed_tokens = self.model.shared
         self.model.encoder = encoder
         self.post_init()
+
+    def user_vectors(self) -> torch.Tensor:
+        """What equation 5 adds for each user (num_users + 1, d_model), scaled; row 0 is zero."""
+        encoder = self.model.encoder
+        return encoder.user_scale * encoder.user_embeddings.weight
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

@@ -1,28 +1,53 @@
 """The online stage: a trained student behind one object that explains recommendations.
 
-`Explainer` holds weights, tokenizer, users and catalogue, writes the student's prompt and decodes
-in batches of like length. It never raises for an unknown user, title or an empty history: the
-paper's section 4.4 asks for graceful degradation, and the answer says what was unknown.
+`Explainer` holds a backend (who decodes), tokenizer, users and catalogue, writes the prompt and
+decodes in batches of like length. It never raises for an unknown user, title or an empty history:
+the paper's section 4.4 asks for graceful degradation, and the answer says what was unknown.
+Importing it, or loading an exported student, imports neither torch nor transformers.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer
 
-from . import tables
-from .errors import InputError
-from .prompts import render_prompts
-from .students.inputs import StudentSettings, UserTable, encode_inputs, token_counter
-from .students.prism import UNKNOWN_USER, PrismForConditionalGeneration
+from .. import tables
+from ..errors import InputError, nearest
+from ..prompts import PromptWriter
+from ..students.inputs import (
+    UNKNOWN_USER,
+    StudentSettings,
+    UserTable,
+    encode_inputs,
+    token_counter,
+)
+
+BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8", "graph")
+
+
+class Backend(Protocol):
+    """Who decodes: `torch_backend.TorchBackend` is the reference, the others write the same."""
+
+    name: str
+    config: Any  # has `placement`
+
+    def generate(
+        self,
+        inputs: Sequence[Sequence[int]],
+        users: np.ndarray,
+        *,
+        max_new_tokens: int,
+        min_new_tokens: int = 0,
+        **options: Any,
+    ) -> list[list[int]]:
+        """New tokens of each input (token ids), the end token included; users: (batch,) rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +74,7 @@ class Explainer:
 
     def __init__(
         self,
-        model: PrismForConditionalGeneration,
+        model: Any,
         tokenizer: Any,
         users: UserTable,
         settings: StudentSettings,
@@ -59,7 +84,12 @@ class Explainer:
         batch_size: int = 64,
         progress: bool = False,
     ) -> None:
-        self.model = model.eval()
+        """model: a `PrismForConditionalGeneration`, or a backend that holds one."""
+        if not isinstance(getattr(model, "name", None), str):
+            from .torch_backend import TorchBackend
+
+            model = TorchBackend(model)
+        self.backend: Backend = model
         self.tokenizer = tokenizer
         self.users = users
         self.settings = settings
@@ -67,31 +97,60 @@ class Explainer:
         self.name = name
         self.batch_size = batch_size
         self.progress = progress
+        self._writer = PromptWriter(items, template=settings.template, noun=settings.noun)
         self._item_ids = frozenset(items["item_id"])
 
     @classmethod
-    def load(cls, path: Path | str, *, device: str | None = None, **options: Any) -> Explainer:
-        """Load what `finetuning.finetune` saved at `path`, by default onto a GPU if there is one.
+    def load(
+        cls, path: Path | str, *, backend: str = "auto", device: str | None = None, **options: Any
+    ) -> Explainer:
+        """Load what `finetuning.finetune` saved or `python -m prism_utils.decoding export` wrote.
 
-        options: name, batch_size, progress. Raises `InputError` if the folder is not a student, or
-        its user table and weights do not belong together.
+        backend, of a saved student: "torch" is transformers' `generate`, by default on a GPU if
+        there is one. On a CPU, "onnx" (ONNX Runtime, float32) writes the same tokens faster,
+        "onnx-mixed" (encoder in 8 bits) nearly the same faster still; "onnx-int8" is the smallest.
+        "graph" is for a GPU: a loop of its own, replayed as CUDA graphs, in the weights' precision.
+        "auto" takes "onnx" on a CPU where onnx and onnxruntime are installed, "torch" elsewhere,
+        and "torch" again for what "onnx" cannot do (beams, sampling). An exported student has the
+        backend that it was exported for.
+        device: of "torch". options: name, batch_size, progress. Raises `InputError` if the folder
+        is no student, if its user table and weights do not belong together, or for a backend that
+        is unknown or not installed.
         """
         folder = Path(path)
         settings = StudentSettings.load(folder)
-        model = PrismForConditionalGeneration.from_pretrained(folder)
         users = UserTable.load(folder)
-        if model.config.placement != "none" and model.config.num_users != len(users):
-            raise InputError(
-                f"{folder / 'users.parquet'}: {len(users)} users, but the weights have "
-                f"{model.config.num_users}; both must come from the same training"
-            )
         items = pd.DataFrame({"item_id": [], "title": []}, dtype="object")
         if (folder / "items.parquet").is_file():
             items = tables.read_table(folder / "items.parquet", "items")
-        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        tokenizer = AutoTokenizer.from_pretrained(folder, config=model.config)
-        model.to(target)  # type: ignore[arg-type]
-        return cls(model, tokenizer, users, settings, items, **options)
+        if backend not in BACKENDS:
+            raise InputError(f"backend {backend!r} is unknown: {nearest(backend, BACKENDS)}")
+        if (folder / "export.json").is_file():
+            from .onnx_backend import OnnxBackend, RuntimeTokenizer
+
+            exported = OnnxBackend.load(folder)
+            if backend not in ("auto", exported.name):
+                raise InputError(
+                    f"{folder}: exported for backend {exported.name!r}, not {backend!r}"
+                )
+            _same_users(folder, users, len(exported.vectors) - 1, exported.config.placement)
+            tokenizer: Any = RuntimeTokenizer(folder / "tokenizer.json")
+            return cls(exported, tokenizer, users, settings, items, **options)
+        from transformers import AutoTokenizer
+
+        from .torch_backend import TorchBackend
+
+        reference = TorchBackend.load(folder, device)
+        config = reference.config
+        _same_users(folder, users, config.num_users, config.placement)
+        tokenizer = AutoTokenizer.from_pretrained(folder, config=config)
+        held = _fast(reference, backend)
+        return cls(held, tokenizer, users, settings, items, **options)
+
+    @property
+    def model(self) -> Any:
+        """The student as a torch module; an exported one has none."""
+        return self.backend.model  # type: ignore[attr-defined]
 
     def explain(
         self,
@@ -155,20 +214,16 @@ class Explainer:
             )
         return self._explain(pd.DataFrame(rows), generation) if rows else []
 
-    @torch.inference_mode()
     def _explain(self, samples: pd.DataFrame, generation: Mapping[str, Any]) -> list[Explanation]:
-        prompts = render_prompts(
+        prompts = self._writer.write(
             samples,
-            self.items,
-            template=self.settings.template,
-            noun=self.settings.noun,
             max_history=self.settings.max_history,
             mark_evidence=self.settings.mark_evidence,
             count_tokens=token_counter(self.tokenizer),
             max_tokens=self.settings.max_input_tokens,
         )
         inputs = encode_inputs(
-            self.tokenizer, prompts["prompt"].tolist(), self.model.config, self.settings
+            self.tokenizer, prompts["prompt"].tolist(), self.backend.config, self.settings
         )
         user_rows = self.users.rows(samples["user_id"].tolist())
         # Like lengths share a batch: padding is wasted work.
@@ -178,24 +233,14 @@ class Explainer:
         starts = range(0, len(order), self.batch_size)
         for start in tqdm(starts, disable=not self.progress, desc=self.name, unit="batch"):
             batch = order[start : start + self.batch_size]
-            padded = self.tokenizer.pad(
-                {"input_ids": [inputs[i] for i in batch]}, return_tensors="pt"
-            ).to(self.model.device)
-            output = self.model.generate(
-                input_ids=padded["input_ids"],
-                attention_mask=padded["attention_mask"],
-                user_ids=torch.as_tensor(user_rows[batch], device=self.model.device),
-                **{
-                    "max_new_tokens": self.settings.max_new_tokens,
-                    "num_beams": 1,
-                    "do_sample": False,
-                    **generation,
-                },
+            output = self.backend.generate(
+                [inputs[i] for i in batch],
+                user_rows[batch],
+                **{"max_new_tokens": self.settings.max_new_tokens, **generation},
             )
             decoded = self.tokenizer.batch_decode(output, skip_special_tokens=True)
-            lengths = (output != self.tokenizer.pad_token_id).sum(dim=1).tolist()
-            for i, text, length in zip(batch, decoded, lengths, strict=True):
-                texts[i], tokens[i] = text.strip(), length
+            for i, text, written in zip(batch, decoded, output, strict=True):
+                texts[i], tokens[i] = text.strip(), len(written)
         return [
             Explanation(text, row != UNKNOWN_USER, item in self._item_ids, shown, dropped, length)
             for text, row, item, shown, dropped, length in zip(
@@ -208,3 +253,35 @@ class Explainer:
                 strict=True,
             )
         ]
+
+
+def _same_users(folder: Path, users: UserTable, known: int, placement: str) -> None:
+    if placement != "none" and known != len(users):
+        raise InputError(
+            f"{folder / 'users.parquet'}: {len(users)} users, but the weights have {known}; "
+            "both must come from the same training"
+        )
+
+
+def _fast(reference: Any, backend: str) -> Backend:
+    """What `backend` means for a student that is at hand as a torch module."""
+    if backend == "torch":
+        return reference
+    if backend == "graph":
+        from .graph_backend import GraphBackend
+
+        return GraphBackend(reference.model)
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if backend == "auto" and (missing or reference.model.device.type != "cpu"):
+        return reference
+    if missing:
+        raise InputError(f"backend {backend!r} needs {' and '.join(missing)}: pip install it")
+    from .export import from_model
+
+    precision = backend.removeprefix("onnx-") if backend.startswith("onnx-") else "float32"
+    try:
+        return from_model(reference.model, precision, reference=reference)
+    except InputError:
+        if backend == "auto":  # a generation_config that only the reference knows
+            return reference
+        raise

@@ -1,0 +1,42 @@
+"""python -m prism_utils.decoding: `export` a student that loads without torch, time its `start`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import run_cli
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and write the folder."""
+    parser = argparse.ArgumentParser(prog="python -m prism_utils.decoding")
+    commands = parser.add_subparsers(dest="command", required=True)
+    export = commands.add_parser("export", help="write a student for the fast CPU backend")
+    export.add_argument("student", type=Path, help="a folder that finetune wrote")
+    export.add_argument("out", type=Path, help="a new folder; Explainer.load reads it")
+    export.add_argument("--precision", default="int8", help="float32, mixed or int8 (default)")
+    start = commands.add_parser("start", help="time until a fresh process explains, and its memory")
+    start.add_argument("folder", type=Path, help="a student's folder or an exported one")
+    given = parser.parse_args(arguments)
+
+    if given.command == "export":
+        from .export import export as write  # needs the training stack; --help does not
+
+        out = write(given.student, given.out, given.precision)
+        size = sum(path.stat().st_size for path in out.iterdir())
+        print(f"{out}: {size / 2**20:,.1f} MiB, {given.precision}; load it with Explainer.load")
+    else:
+        from .start import start as measure
+
+        told = measure(given.folder)
+        heavy = ", ".join(told["imported"]) or "neither torch nor transformers"
+        print(
+            f"ready after {told['ready_s']:.2f} s, first explanation after "
+            f"{told['answered_s']:.2f} s, at most {told['peak_bytes'] / 2**20:.0f} MiB, "
+            f"imported: {heavy} (medians of three processes)"
+        )
+
+
+if __name__ == "__main__":
+    run_cli(main)

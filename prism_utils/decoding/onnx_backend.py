@@ -1,0 +1,336 @@
+"""The fast CPU backend: ONNX Runtime, a lean greedy loop, and neither torch nor transformers.
+
+The loop does what `generate` does when it decodes greedily: end tokens, a minimum length, forced
+first and last tokens, no repeated n-grams. Left out: beams and sampling, which a `reference`
+answers if there is one. Embeddings and user vectors are rows of mapped files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+from ..errors import InputError
+from .shape import Shape
+
+#: What an exported student keeps of the folder that it came from.
+FILES = ("tokenizer.json", "student.json", "users.parquet", "items.parquet", "card.json")
+CANDIDATES = 16  # likeliest tokens that a step returns; more are looked up if all are forbidden
+DRAFT_TOKENS = 16  # drafted before they are checked
+
+
+class RuntimeTokenizer:
+    """What `Explainer` asks of a tokenizer, from `tokenizer.json` alone."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer.no_padding()
+
+    def __call__(
+        self, texts: list[str], truncation: bool = False, max_length: int | None = None
+    ) -> dict[str, list[list[int]]]:
+        """Token ids of each text, special tokens included."""
+        if truncation and max_length:
+            self._tokenizer.enable_truncation(max_length)
+        else:
+            self._tokenizer.no_truncation()
+        return {"input_ids": [found.ids for found in self._tokenizer.encode_batch(texts)]}
+
+    def batch_decode(
+        self, rows: Sequence[Sequence[int]], skip_special_tokens: bool = True
+    ) -> list[str]:
+        return self._tokenizer.decode_batch(rows, skip_special_tokens=skip_special_tokens)
+
+
+class OnnxBackend:
+    """Greedy decoding of an exported student; float32 gives the tokens that `generate` gives."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        arrays: dict[str, np.ndarray],
+        graphs: dict[str, Path] | dict[str, bytes],
+        *,
+        threads: int | None = None,
+        reference: Any = None,
+    ) -> None:
+        """arrays: embeddings (vocabulary, d), encoder_positions, decoder_positions, output_bias,
+        users (num_users + 1, d; row 0 zero). graphs: encoder, decoder and perhaps draft, a
+        smaller decoder. threads: by default a core each."""
+        self.config = shape
+        self.name = "onnx" if shape.precision == "float32" else f"onnx-{shape.precision}"
+        self.vectors = arrays["users"]
+        self.reference = reference
+        self._embeddings = arrays["embeddings"]
+        self._positions = arrays["encoder_positions"], arrays["decoder_positions"]
+        self._bias = arrays["output_bias"]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        # Threads that spin while they wait starve each other beside any other work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+
+        def session(graph: Path | bytes) -> Any:
+            source = graph if isinstance(graph, bytes) else str(graph)
+            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+        self._sessions = {name: session(graph) for name, graph in graphs.items()}
+        self._caches = [f"{k}{n}" for n in range(shape.decoder_layers) for k in "kv"]
+
+    @classmethod
+    def load(cls, folder: Path | str, threads: int | None = None) -> OnnxBackend:
+        """What `export.export_graphs` wrote; `InputError` if a file is missing."""
+        folder = Path(folder)
+        names = ("embeddings", "encoder_positions", "decoder_positions", "output_bias", "users")
+        graphs = {name: folder / f"{name}.onnx" for name in ("encoder", "decoder")}
+        for path in (
+            *graphs.values(),
+            folder / "export.json",
+            *(folder / f"{n}.npy" for n in names),
+        ):
+            if not path.is_file():
+                raise InputError(f"{path}: no such file; export the student again")
+        shape = Shape(**json.loads((folder / "export.json").read_text(encoding="utf-8")))
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+        if (folder / "draft.onnx").is_file():
+            graphs["draft"] = folder / "draft.onnx"
+        return cls(shape, arrays, graphs, threads=threads)
+
+    @property
+    def model(self) -> Any:
+        """The student as a torch module, where the backend was made from one."""
+        if self.reference is None:
+            raise InputError("an exported student has no torch module; load the student's folder")
+        return self.reference.model
+
+    def generate(
+        self,
+        inputs: Sequence[Sequence[int]],
+        users: np.ndarray,
+        *,
+        max_new_tokens: int,
+        min_new_tokens: int = 0,
+        **options: Any,
+    ) -> list[list[int]]:
+        """New tokens of each input, the end token included and the start token not.
+
+        inputs: token ids, one list a sample. users: (batch,) rows of the user table. options: of
+        `generate`, for the reference; without one, `InputError` for anything but greedy decoding.
+        """
+        greedy: dict[str, Any] = {"num_beams": 1, "do_sample": False}
+        if any(name not in greedy or value != greedy[name] for name, value in options.items()):
+            if self.reference is None:
+                raise InputError(
+                    f"backend {self.name!r} decodes greedily and does not know "
+                    f"{', '.join(sorted(options))}; use Explainer.load(student, backend='torch')"
+                )
+            lengths = {"max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens}
+            return self.reference.generate(inputs, users, **lengths, **options)
+        longest = max(map(len, inputs))
+        for what, wanted, table in (
+            ("an input", longest, self._positions[0]),
+            ("max_new_tokens", max_new_tokens, self._positions[1]),
+        ):
+            if wanted > len(table):
+                raise InputError(
+                    f"{what} of {wanted} tokens: the student has {len(table)} positions"
+                )
+        cross, mask = self._encode(inputs, users, longest)
+        if "draft" in self._sessions and len(inputs) == 1:
+            return [self._draft(cross, mask, max_new_tokens, min_new_tokens)]
+        return self._decode(cross, mask, max_new_tokens, min_new_tokens)
+
+    def _encode(
+        self, inputs: Sequence[Sequence[int]], users: np.ndarray, longest: int
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        ids = np.full((len(inputs), longest), self.config.pad)
+        for row, tokens in enumerate(inputs):
+            ids[row, : len(tokens)] = tokens
+        mask = np.arange(longest) < np.array([[len(tokens)] for tokens in inputs])
+        embeds = self._embed(ids)
+        if self.config.placement != "none":  # equation 5
+            vectors = self.vectors[users][:, None]
+            if self.config.placement == "user_token":
+                vectors = vectors * (ids == self.config.user_token_id)[..., None]
+            embeds = embeds + vectors
+        embeds = embeds + self._positions[0][:longest]
+        mask = mask.astype(np.int32)
+        names = [f"cross_{cache}" for cache in self._caches]
+        return self._sessions["encoder"].run(names, {"embeds": embeds, "mask": mask}), mask
+
+    def _embed(self, ids: np.ndarray) -> np.ndarray:
+        return self._embeddings[ids].astype(np.float32) * np.float32(self.config.embed_scale)
+
+    def _decode(
+        self, cross: list[np.ndarray], mask: np.ndarray, longest: int, shortest: int
+    ) -> list[list[int]]:
+        """All texts of a batch, a token each at a time."""
+        batch = len(mask)
+        state = self._state("decoder", cross, mask, longest)
+        tokens = np.full((batch, longest + 1), self.config.start)
+        lengths = np.full(batch, longest)
+        rows = np.arange(batch)  # of the texts in hand
+        for step in range(longest):
+            hidden, candidates = self._step(state, tokens[rows, step : step + 1], step)
+            written = tokens[rows, : step + 1]
+            chosen = self._choose(hidden[:, 0], candidates[:, 0], written, longest, shortest)
+            tokens[rows, step + 1] = chosen
+            ended = rows[np.isin(chosen, self.config.ends)]
+            lengths[ended] = np.minimum(lengths[ended], step + 1)
+            writing = lengths[rows] > step + 1
+            if not writing.any():
+                break
+            if 2 * writing.sum() <= len(rows):  # put away what is finished once it is half the work
+                rows = rows[writing]
+                state.keep(writing)
+        return [tokens[row, 1 : lengths[row] + 1].tolist() for row in range(batch)]
+
+    def _draft(
+        self, cross: list[np.ndarray], mask: np.ndarray, longest: int, shortest: int
+    ) -> list[int]:
+        """One text: the draft's tokens as far as the decoder, asked for all at once, agrees.
+
+        What is written is the decoder's choice alone (Leviathan et al. 2023, for greedy text).
+        """
+        room = longest + DRAFT_TOKENS
+        draft, decoder = (self._state(name, cross, mask, room) for name in ("draft", "decoder"))
+        tokens, drafted_to = [self.config.start], 0  # the draft's cache holds so many tokens
+        while True:
+            guess = list(tokens)
+            for _ in range(min(DRAFT_TOKENS, longest - len(tokens))):
+                hidden, candidates = self._step(draft, np.array([guess[drafted_to:]]), drafted_to)
+                drafted_to = len(guess)
+                written = np.array([guess])
+                chosen = self._choose(hidden[:, -1], candidates[:, -1], written, longest, shortest)
+                guess.append(int(chosen[0]))
+                if guess[-1] in self.config.ends:
+                    break
+            known = len(tokens) - 1
+            hidden, candidates = self._step(decoder, np.array([guess[known:]]), known)
+            for place in range(len(guess) - known):
+                at = hidden[:, place], candidates[:, place], np.array([tokens])
+                tokens.append(int(self._choose(*at, longest, shortest)[0]))
+                if tokens[-1] in self.config.ends or len(tokens) > longest:
+                    return tokens[1:]
+                if tokens != guess[: len(tokens)]:
+                    break
+            drafted_to = min(drafted_to, len(tokens) - 1)
+
+    def _step(self, state: _State, ids: np.ndarray, past: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `_State.step`; candidates that rough scores named are put in their exact order."""
+        embeds = self._embed(ids) + self._positions[1][past : past + ids.shape[1]]
+        hidden, candidates = state.step(embeds, past)
+        if state.rough:
+            exact = self._embeddings[candidates].astype(np.float32)
+            scores = np.einsum("bnkd,bnd->bnk", exact, hidden) + self._bias[candidates]
+            order = np.argsort(-scores, axis=2, kind="stable")
+            candidates = np.take_along_axis(candidates, order, axis=2)
+        return hidden, candidates
+
+    def _state(self, name: str, cross: list[np.ndarray], mask: np.ndarray, capacity: int) -> _State:
+        rough = name == "draft" or self.config.precision != "float32"
+        return _State(self._sessions[name], rough, self._caches, cross, mask, capacity)
+
+    def _choose(
+        self,
+        hidden: np.ndarray,
+        candidates: np.ndarray,
+        written: np.ndarray,
+        longest: int,
+        shortest: int,
+    ) -> np.ndarray:
+        """The next token of each text: the likeliest that is not forbidden.
+
+        hidden (texts, d); candidates (texts, CANDIDATES) with the likeliest first; written
+        (texts, step + 1), the start token included.
+        """
+        shape, step = self.config, written.shape[1] - 1
+        if step == longest - 1 and shape.forced_last is not None:
+            return np.full(len(hidden), shape.forced_last)
+        if step == 0 and shape.forced_first is not None:
+            return np.full(len(hidden), shape.forced_first)
+        ends = shape.ends if step < shortest else []
+        if not ends and not shape.no_repeat_ngram:
+            return candidates[:, 0]
+        chosen = np.empty(len(hidden), np.int64)
+        for row, texts in enumerate(written):
+            forbidden = [*ends, *_repeating(texts.tolist(), shape.no_repeat_ngram)]
+            allowed = candidates[row][~np.isin(candidates[row], forbidden)]
+            if len(allowed):
+                chosen[row] = allowed[0]
+            else:
+                scores = self._embeddings @ hidden[row] + self._bias
+                scores[forbidden] = -np.inf
+                chosen[row] = scores.argmax()
+        return chosen
+
+
+class _State:
+    """A decoder in the middle of texts: its caches, one entry a token, bound to its session."""
+
+    def __init__(
+        self,
+        session: Any,
+        rough: bool,
+        names: list[str],
+        cross: list[np.ndarray],
+        mask: np.ndarray,
+        capacity: int,
+    ) -> None:
+        self._session, self._names, self._cross, self._mask = session, names, cross, mask
+        self.rough = rough  # whether the graph scores tokens only roughly
+        batch, heads, _, width = cross[0].shape
+        empty = np.zeros((batch, heads, capacity, width), np.float32)
+        self._own = [onnxruntime.OrtValue.ortvalue_from_numpy(empty.copy()) for _ in names]
+        self._bind()
+
+    def _bind(self) -> None:
+        """Caches as inputs, and those of self-attention as outputs in the same memory."""
+        self._binding = self._session.io_binding()
+        self._binding.bind_cpu_input("mask", self._mask)
+        for name, held, seen in zip(self._names, self._own, self._cross, strict=True):
+            self._binding.bind_cpu_input(f"cross_{name}", seen)
+            self._binding.bind_ortvalue_input(f"self_{name}", held)
+            self._binding.bind_ortvalue_output(f"new_{name}", held)
+
+    def step(self, embeds: np.ndarray, past: int) -> tuple[np.ndarray, np.ndarray]:
+        """hidden (batch, new, d) and candidates (batch, new, CANDIDATES), the likeliest first.
+
+        embeds: (batch, new, d). past: tokens whose entries stand; later ones are overwritten.
+        """
+        total = past + embeds.shape[1]
+        self._binding.bind_cpu_input("embeds", embeds)
+        self._binding.bind_cpu_input("last", np.full(len(embeds), total - 1, np.int32))
+        self._binding.bind_cpu_input("total", np.array([total], np.int32))
+        for name in ("hidden", "candidates"):  # the last two outputs; their size follows `new`
+            self._binding.bind_output(name)
+        self._session.run_with_iobinding(self._binding)
+        hidden, candidates = (value.numpy() for value in self._binding.get_outputs()[-2:])
+        return hidden, candidates
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with these texts only; rows: (batch,) truth values."""
+        value = onnxruntime.OrtValue.ortvalue_from_numpy
+        self._own = [value(held.numpy()[rows]) for held in self._own]
+        self._cross, self._mask = [held[rows] for held in self._cross], self._mask[rows]
+        self._bind()
+
+
+def _repeating(tokens: list[int], n: int) -> set[int]:
+    """Tokens that would complete an n-gram that `tokens` already hold; n = 0 asks for none.
+
+    >>> _repeating([7, 8, 9, 7, 8], 3)
+    {9}
+    """
+    if not n:
+        return set()
+    start = tuple(tokens[len(tokens) - n + 1 :])
+    grams = zip(*(tokens[i:] for i in range(n)), strict=False)
+    return {gram[-1] for gram in grams if gram[:-1] == start}

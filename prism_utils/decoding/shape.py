@@ -1,0 +1,79 @@
+"""What a fast backend has to know of a student: sizes, special tokens, rules of greedy decoding.
+
+Left out: whatever else `generation_config` can ask; `shape_of` refuses it by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Sizes of a student, its special tokens, and what its `generation_config` asks of greedy text.
+
+    forced_first, forced_last: tokens that an explanation begins with, or ends with at its full
+    length; no_repeat_ngram: n-grams of this length stand in a text only once (0: any number).
+    """
+
+    precision: str
+    width: int
+    encoder_layers: int
+    encoder_heads: int
+    decoder_layers: int
+    decoder_heads: int
+    embed_scale: float
+    placement: str
+    user_token_id: int | None
+    pad: int
+    start: int
+    ends: list[int]
+    forced_first: int | None = None
+    forced_last: int | None = None
+    no_repeat_ngram: int = 0
+
+
+# What `generate` would heed and the fast loop does not know, with the value that means "off".
+_UNKNOWN = {
+    "repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0, "bad_words_ids": None,
+    "encoder_no_repeat_ngram_size": 0, "suppress_tokens": None, "begin_suppress_tokens": None,
+    "sequence_bias": None, "guidance_scale": None, "exponential_decay_length_penalty": None,
+    "min_length": 0, "watermarking_config": None,
+}  # fmt: skip
+
+
+def shape_of(model: Any, precision: str) -> Shape:
+    """What the runtime has to know of a student; `InputError` names what it could not keep."""
+    config, generation = model.config, model.generation_config
+    for name, off in _UNKNOWN.items():
+        value = getattr(generation, name, None)
+        if value is not None and value != off:
+            raise InputError(
+                f"generation_config: {name}={value!r} is not known to the fast backend; "
+                f"set it to {off!r} or use backend='torch'"
+            )
+    if config.activation_function != "gelu":
+        raise InputError(f"config: activation_function {config.activation_function!r} is not gelu")
+    ends = generation.eos_token_id
+    start = generation.decoder_start_token_id
+    forced = generation.forced_eos_token_id
+    return Shape(
+        precision=precision,
+        width=config.d_model,
+        encoder_layers=config.encoder_layers,
+        encoder_heads=config.encoder_attention_heads,
+        decoder_layers=config.decoder_layers,
+        decoder_heads=config.decoder_attention_heads,
+        embed_scale=config.d_model**0.5 if config.scale_embedding else 1.0,
+        placement=getattr(config, "placement", "none"),
+        user_token_id=getattr(config, "user_token_id", None),
+        pad=config.pad_token_id,
+        start=config.decoder_start_token_id if start is None else start,
+        ends=ends if isinstance(ends, list) else [ends],
+        forced_first=generation.forced_bos_token_id,
+        forced_last=forced[0] if isinstance(forced, list) else forced,
+        no_repeat_ngram=generation.no_repeat_ngram_size or 0,
+    )
