@@ -703,6 +703,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "date": _now(),
         "commit": commit,
         "device": device_name(device),
+        "gpu": device.startswith("cuda"),
         "threads": torch.get_num_threads(),
         "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         "versions": {

@@ -246,7 +246,7 @@ def test_a_record_says_what_was_measured_where(quick, tmp_path):
     run_grid(quick, out=out, repeats=4, seconds=0)
     record = json.loads(out.read_text())
     assert set(record) == {
-        "kind", "date", "commit", "device", "threads", "wait_policy", "versions", "settings",
+        "kind", "date", "commit", "device", "gpu", "threads", "wait_policy", "versions", "settings",
         "peaks", "models", "cells", "left_out", "distillation",
     }  # fmt: skip
     assert [efficiency._cell_of(row) for row in record["cells"]] == quick
