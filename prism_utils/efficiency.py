@@ -367,6 +367,7 @@ def generate(
             max_new_tokens=output_tokens,
             num_beams=1,
             do_sample=False,
+            use_cache=True,  # a trained folder's configuration may say no: the trainer's setting
             stopping_criteria=StoppingCriteriaList([watch] if watch else []),
         )
         # What stands before the new tokens: the start token, or the whole prompt.

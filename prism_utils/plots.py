@@ -655,6 +655,8 @@ def ratio_grid(table: pd.DataFrame, published: float) -> Figure:
         axes.axhline(published, color=INK, ls=(0, (4, 2)), lw=1)
         axes.set_xticks(range(len(batches)), [str(b) for b in batches])
         axes.set(yscale="log", xlabel=f"batch\n({source})")
+        for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            ticks("{x:g}")
         axes.grid(visible=False, axis="x")
     panels[0].set_ylabel("times as long (logarithmic)")
     handles, labels = panels[0].get_legend_handles_labels()
@@ -705,6 +707,7 @@ def fleets(table: pd.DataFrame) -> Figure:
     Columns model, explanations_per_day, money_per_day (nan, where no machine will do: not drawn).
     """
     figure, (axes,) = _axes()
+    table = table.dropna(subset="money_per_day")
     for i, (model, drawn) in enumerate(table.groupby("model", sort=False)):
         axes.plot(
             drawn["explanations_per_day"], drawn["money_per_day"], color=COLORS[i % 4],

@@ -122,6 +122,19 @@ def test_a_decoder_only_model_gives_its_new_tokens_alone(monkeypatch):
         assert torch.equal(new[:, 0], model(inputs).logits[:, -1].argmax(-1))
 
 
+def test_decoding_is_cached_whatever_a_folder_says(tiny):
+    """A trained checkpoint says use_cache=False, and would be decoded from the start each time."""
+    model = tiny["tiny-bart"]
+    model.config.use_cache = model.generation_config.use_cache = False
+    read = []
+    hook = model.model.decoder.embed_tokens.register_forward_hook(
+        lambda module, ids, out: read.append(ids[0].shape[1])
+    )
+    generate(model, make_inputs(tiny, input_tokens=4), 3)
+    hook.remove()
+    assert read[-3:] == [1, 1, 1]
+
+
 def test_padding_changes_no_answer(monkeypatch):
     """Behind an encoder's input, before a decoder-only model's prompt."""
     for name, config in (("tiny-t5", TINY_T5), ("tiny-llama", TINY_LLAMA)):
