@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -628,7 +629,7 @@ def peak_memory(
 _RAPL = Path("/sys/class/powercap")
 
 
-def joules(call: Callable[[], Any], device: str = "cpu", seconds: float = 1.0) -> float | None:
+def joules(call: Callable[[], Any], device: str = "cpu", seconds: float = 1.5) -> float | None:
     """Energy of one call, of the whole device, idling included; None where nothing reports it.
 
     The call is repeated for `seconds` at least. GPU: NVML's mean power of the last moments (through
@@ -643,9 +644,10 @@ def joules(call: Callable[[], Any], device: str = "cpu", seconds: float = 1.0) -
         call()
         calls += 1
     if cuda:
-        watts = _watts()
         torch.cuda.synchronize()
-        return None if watts is None else watts * (time.perf_counter() - start) / calls
+        taken = time.perf_counter() - start
+        watts = _watts()
+        return None if watts is None else watts * taken / calls
     after = _microjoules()
     # A counter that began anew in between says nothing.
     used = after - before if after is not None and before is not None else -1
@@ -863,26 +865,19 @@ def run_grid(
     record = _open_record(out, device, settings)
     done = {_cell_of(row) for row in [*record["cells"], *record["left_out"]]}
     missing = [cell for cell in dict.fromkeys(cells) if cell not in done]
-    needs = {}  # bytes by variant; another backend holds the weights twice while it is made
-    for variant in dict.fromkeys(cell.variant for cell in missing):
-        model, dtype, backend = variant
-        count = parameter_count(ready.get(model, model), imports=imports)
-        needs[variant] = count * BYTES[dtype] * (1 if backend == "generate" else 2)
+    needs = _needs(missing, ready, imports)
     for dtype in dict.fromkeys(cell.dtype for cell in missing):
         if dtype not in record["peaks"]:
             record["peaks"][dtype] = asdict(probe(device, dtype))
     room = _room(device)
-    for group in _groups(needs, room):
-        here = [cell for cell in missing if cell.variant in group]
-        if needs[group[0]] > room:
-            reason = f"needs {needs[group[0]] / GIB:.1f} GiB, there is room for {room / GIB:.1f}"
-            record["left_out"] += [{**asdict(cell), "reason": reason} for cell in here]
-            continue
+    for here in _groups(needs, room):
         built: dict[tuple[str, str, str], Any] = {}
         for setting in dict.fromkeys(cell.setting for cell in here):
             models = {}
             for cell in (cell for cell in here if cell.setting == setting):
                 why = _reason(cell, record, device)
+                if needs[cell] > room:
+                    why = f"needs {needs[cell] / GIB:.1f} GiB, there is room for {room / GIB:.1f}"
                 if why:
                     record["left_out"].append({**asdict(cell), "reason": why})
                     continue
@@ -918,21 +913,42 @@ def _built(
     return Backed(model.config, device, engine(model)) if engine else model
 
 
-def _groups(needs: Mapping[Any, int], room: float) -> list[list[Any]]:
-    """Variants in groups that fit in `room` bytes together; the largest first.
+def _needs(
+    cells: Sequence[Cell], ready: Mapping[str, Any], imports: Sequence[str]
+) -> dict[Cell, float]:
+    """Bytes of weights and caches; another backend holds the weights twice while it is made."""
+    known = {}
+    for name in dict.fromkeys(cell.model for cell in cells):
+        model = ready.get(name)
+        config = _model_class(name, imports)[1] if model is None else model.config
+        count = parameter_count(name if model is None else model, imports=imports)
+        known[name] = count, roofline.shape_of(config)
+    return {
+        cell: known[cell.model][0] * BYTES[cell.dtype] * (1 if cell.backend == "generate" else 2)
+        + roofline.cache_bytes(known[cell.model][1], *cell.setting, BYTES[cell.dtype])
+        for cell in cells
+    }
 
-    >>> _groups({"a": 5, "b": 9, "c": 4}, 10)
-    [['b'], ['a', 'c']]
+
+def _groups(needs: Mapping[Cell, float], room: float) -> list[list[Cell]]:
+    """Cells in groups whose models fit in `room` bytes together, with their largest caches.
+
+    Models with most cells come first: so the pair whose ratio is asked over the whole grid shares
+    a group wherever it can.
     """
-    groups: list[list[Any]] = []
-    for variant in sorted(needs, key=lambda v: -needs[v]):
+    count = Counter(cell.variant for cell in needs)
+    most: dict[tuple[str, str, str], float] = {}
+    for cell, need in needs.items():
+        most[cell.variant] = max(most.get(cell.variant, 0), need)
+    groups: list[list[tuple[str, str, str]]] = []
+    for variant in sorted(most, key=lambda v: (-count[v], -most[v])):
         for group in groups:
-            if sum(needs[v] for v in group) + needs[variant] <= room:
+            if sum(most[v] for v in group) + most[variant] <= room:
                 group.append(variant)
                 break
         else:
             groups.append([variant])
-    return groups
+    return [[cell for cell in needs if cell.variant in group] for group in groups]
 
 
 def _reason(cell: Cell, record: Mapping[str, Any], device: str) -> str | None:
@@ -988,7 +1004,9 @@ def _measure_cells(
             max_seconds=given["seconds"], seed=given["seed"],
         )  # fmt: skip
     except torch.cuda.OutOfMemoryError:
-        torch.cuda.empty_cache()
+        rows = []  # what the failed call held is let go with its traceback, after this block
+    if not rows:
+        _free(device)
         if len(models) == 1:
             record["left_out"].append({**asdict(next(iter(models))), "reason": "out of memory"})
         for cell, model in models.items() if len(models) > 1 else ():

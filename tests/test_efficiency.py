@@ -316,7 +316,9 @@ def test_a_record_of_elsewhere_is_refused(quick, tmp_path, key):
 
 
 def test_models_that_do_not_fit_together_follow_each_other(quick, tmp_path, monkeypatch):
-    sizes = [4 * parameter_count(name) for name in ("tiny-bart", "tiny-t5")]
+    sizes = list(efficiency._needs(quick, {}, ()).values())[2:]
+    weights = [4 * parameter_count(name) for name in ("tiny-bart", "tiny-t5")]
+    assert all(size > weight for size, weight in zip(sizes, weights, strict=True))  # and caches
     monkeypatch.setattr(efficiency, "_room", lambda device: max(sizes))
     record = run_grid(quick, repeats=3)
     assert [row["model"] for row in record["cells"]] == ["tiny-t5"] * 2 + ["tiny-bart"] * 2
@@ -326,6 +328,18 @@ def test_models_that_do_not_fit_together_follow_each_other(quick, tmp_path, monk
     assert {row["model"] for row in record["cells"]} == {"tiny-bart"}
     assert {row["model"] for row in record["left_out"]} == {"tiny-t5"}
     assert "there is room for 0.0" in record["left_out"][0]["reason"]
+
+
+def test_the_pair_of_the_whole_grid_shares_a_group():
+    """Of an 80 GiB card; all together would need more for their largest caches."""
+    needs = efficiency._needs(grid("paper"), {}, ())
+    together = next(
+        {cell.model for cell in group}
+        for group in efficiency._groups(needs, 63 * efficiency.GIB)
+        if "flan-t5-xxl" in {cell.model for cell in group}
+    )
+    assert "bart-base" in together and "llama-3-8b" not in together
+    assert max(needs.values()) > 2 * parameter_count("flan-t5-xxl")  # with its caches
 
 
 def test_cells_without_memory_or_time_are_left_out_by_name(quick, tmp_path, monkeypatch):
