@@ -1,8 +1,8 @@
 """Latency, throughput, memory and energy of explaining, cell by cell (paper section 5.6, Table 2).
 
-Needs torch and transformers alone, so that this file and `roofline` run on a bare GPU machine.
-Weights are random: time and memory of a forced output length do not depend on their values. Left
-out on purpose: tokenisation and quality. `python -m prism_utils.efficiency` writes a record.
+Needs torch and transformers alone, so that it runs on a bare GPU machine. Weights are random: time
+and memory of a forced output length do not depend on their values. Left out on purpose:
+tokenisation and quality. `python -m prism_utils.efficiency` writes a record.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import gc
 import importlib
 import importlib.util
 import json
-import platform
 import random
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -29,9 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -39,11 +35,11 @@ import torch
 import transformers
 from transformers import BartConfig, LlamaConfig, StoppingCriteria, StoppingCriteriaList, T5Config
 
-from . import roofline
+from . import devices, roofline
+from .devices import DTYPES
 from .roofline import BYTES, Peak
 
 GIB = 2**30
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def _bart(layers: int, d: int, heads: int, vocabulary: int, positions: int) -> BartConfig:
@@ -197,46 +193,6 @@ def grid(name: str, backends: Sequence[str] = ("generate",)) -> list[Cell]:
 
 
 # ---------------------------------------------------------------- time
-
-
-class Timer:
-    """Seconds that a `with` block took; reading it while the block runs is an error.
-
-    >>> with Timer() as timer:
-    ...     pass
-    >>> timer.seconds >= 0
-    True
-    """
-
-    def __init__(self, device: str | torch.device = "cpu") -> None:
-        self._device = torch.device(device)
-        self._seconds: float | None = None
-
-    def __enter__(self) -> Timer:
-        self._seconds = None
-        self._wait()
-        self._start = time.perf_counter()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._wait()
-        self._seconds = time.perf_counter() - self._start
-
-    def _wait(self) -> None:
-        """Kernels run behind Python's back: wait for them before looking at the clock."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-
-    @property
-    def seconds(self) -> float:
-        if self._seconds is None:
-            raise RuntimeError("the timer has not finished: read it after its with block")
-        return self._seconds
 
 
 def _model_class(spec: str, imports: Sequence[str]) -> tuple[Any, Any]:
@@ -426,6 +382,19 @@ BACKENDS: dict[str, Callable[[Any], Any] | None] = {
 }
 
 
+def _quantile(values: Sequence[float], q: float) -> float:
+    """Linear interpolation between order statistics.
+
+    >>> _quantile([1.0, 2.0, 3.0], 0.75)
+    2.5
+    """
+    ordered = sorted(values)
+    place = q * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
 def measure(
     models: Mapping[str, Any],
     *,
@@ -472,7 +441,7 @@ def measure(
         order = [n for n in order if done < least or sum(seconds[n]) < max_seconds]
         rng.shuffle(order)
         for name in order:
-            with Timer(models[name].device) as timer:
+            with devices.Timer(models[name].device) as timer:
                 watch = _First()
                 generate(models[name], inputs, output_tokens, watch=watch)
             seconds[name].append(timer.seconds)
@@ -494,19 +463,6 @@ def measure(
         }
         for name, times in seconds.items()
     ]
-
-
-def _quantile(values: Sequence[float], q: float) -> float:
-    """Linear interpolation between order statistics.
-
-    >>> _quantile([1.0, 2.0, 3.0], 0.75)
-    2.5
-    """
-    ordered = sorted(values)
-    place = q * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
 # ---------------------------------------------------------------- memory and energy
@@ -541,10 +497,10 @@ def _peak_here(
     device = str(model.device)
     gc.collect()
     if before is None:
-        before = _memory(device) - weight_bytes(model)
-    _reset_peak(device)  # what building took for a moment is not the memory of inference
+        before = devices.memory(device) - weight_bytes(model)
+    devices.reset_peak(device)  # what building took for a moment is not the memory of inference
     generate(model, inputs, output_tokens)
-    return _split(model, inputs, output_tokens, _memory(device, peak=True) - before)
+    return _split(model, inputs, output_tokens, devices.memory(device, peak=True) - before)
 
 
 def _peak_alone(spec: str, settings: Mapping[str, Any], imports: Sequence[str]) -> dict[str, int]:
@@ -555,7 +511,7 @@ def _peak_alone(spec: str, settings: Mapping[str, Any], imports: Sequence[str]) 
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
-    before = _memory(device)
+    before = devices.memory(device)
     model = build(
         spec, device=device, dtype=settings["dtype"], seed=settings["seed"], imports=imports
     )
@@ -563,28 +519,6 @@ def _peak_alone(spec: str, settings: Mapping[str, Any], imports: Sequence[str]) 
         {spec: model}, input_tokens=settings["input_tokens"], batch_size=settings["batch_size"]
     )
     return _peak_here(model, inputs, settings["output_tokens"], before)
-
-
-def _memory(device: str, peak: bool = False) -> int:
-    """Bytes in use now or at the peak: of torch's allocator on a GPU, else of this process."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()
-    status = Path("/proc/self/status")
-    if status.is_file():  # not getrusage: on Linux its peak includes that of the parent process
-        label = "VmHWM:" if peak else "VmRSS:"
-        line = next(x for x in status.read_text().splitlines() if x.startswith(label))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes, never goes down
-
-
-def _reset_peak(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:  # not Linux, or not allowed: building counts too
-        pass
 
 
 def peak_memory(
@@ -626,149 +560,14 @@ def peak_memory(
     return peak
 
 
-_RAPL = Path("/sys/class/powercap")
-
-
-def joules(call: Callable[[], Any], device: str = "cpu", seconds: float = 1.5) -> float | None:
-    """Energy of one call, of the whole device, idling included; None where nothing reports it.
-
-    The call is repeated for `seconds` at least. GPU: NVML's mean power of the last moments (through
-    torch and pynvml, else nvidia-smi) times the time. CPU: RAPL's counters, where readable.
-    """
-    cuda = device.startswith("cuda")
-    before = None if cuda else _microjoules()
-    if not cuda and before is None:
-        return None
-    start, calls = time.perf_counter(), 0
-    while calls == 0 or time.perf_counter() - start < seconds:
-        call()
-        calls += 1
-    if cuda:
-        torch.cuda.synchronize()
-        taken = time.perf_counter() - start
-        watts = _watts()
-        return None if watts is None else watts * taken / calls
-    after = _microjoules()
-    # A counter that began anew in between says nothing.
-    used = after - before if after is not None and before is not None else -1
-    return used / 1e6 / calls if used >= 0 else None
-
-
-def _microjoules() -> int | None:
-    """RAPL: what all processor packages have used so far."""
-    try:
-        files = sorted(_RAPL.glob("intel-rapl:[0-9]*/energy_uj"))
-        used = [int(f.read_text()) for f in files if f.parent.name.count(":") == 1]
-    except OSError:
-        return None
-    return sum(used) if used else None
-
-
-def _watts() -> float | None:
-    try:
-        return torch.cuda.power_draw() / 1000  # milliwatts
-    except Exception:  # no pynvml, an old driver, no permission: each raises an error of its own
-        pass
-    command = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
-    command.append(f"--id=GPU-{torch.cuda.get_device_properties(0).uuid}")
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        return float(done.stdout.strip())
-    except (OSError, subprocess.TimeoutExpired, ValueError):
-        return None
-
-
-# ---------------------------------------------------------------- the device
-
-
-def device_name(device: str = "cpu") -> str:
-    """The GPU's name, or the processor's with the number of threads in use."""
-    if device.startswith("cuda"):
-        return str(torch.cuda.get_device_name())
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    found = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
-    name = found or platform.processor() or platform.machine()
-    return f"{name} CPU, {torch.get_num_threads()} threads"
-
-
-def environment(device: str = "cpu") -> dict[str, Any]:
-    """Date, commit, device, threads and versions: what a record needs to be believed."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=30,
-        )  # fmt: skip
-        commit = done.stdout.strip() or None
-    except (OSError, subprocess.TimeoutExpired):
-        commit = None
-    return {
-        "date": _now(),
-        "commit": commit,
-        "device": device_name(device),
-        "gpu": device.startswith("cuda"),
-        "threads": torch.get_num_threads(),
-        "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "transformers": transformers.__version__,
-        },
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def probe(device: str = "cpu", dtype: str = "float32") -> Peak:
-    """The device's peak: from NVIDIA's data sheet, else the best of five short tries here.
-
-    The tries are a product of two large square matrices and a copy of a large block, which counts
-    as read once and written once.
-    """
-    cuda = device.startswith("cuda")
-    known = roofline.data_sheet(device_name(device), dtype) if cuda else None
-    if known:
-        return known
-    n, block = (8192, 2**30) if cuda else (1536, 2**28)
-    square = torch.randn(n, n, device=device).to(DTYPES[dtype])
-    source = torch.zeros(block, dtype=torch.uint8, device=device)
-    target = torch.zeros_like(source)
-
-    def best(call: Callable[[], Any]) -> float:
-        times = []
-        for _ in range(6):
-            with Timer(device) as timer:
-                call()
-            times.append(timer.seconds)
-        return min(times[1:])
-
-    return Peak(
-        2 * n**3 / best(lambda: square @ square),
-        2 * block / best(lambda: target.copy_(source)),
-        f"measured here: {n} x {n} matrices multiplied, {block >> 20} MiB copied",
-    )
-
-
-def _room(device: str) -> float:
-    """Bytes for models and what they need while they run: four fifths of what is free."""
-    if device.startswith("cuda"):
-        free = float(torch.cuda.mem_get_info()[0])
-    elif Path("/proc/meminfo").is_file():
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = 1024.0 * int(next(x for x in lines if x.startswith("MemAvailable")).split()[1])
-    else:
-        free = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return 0.8 * free
-
-
 # ---------------------------------------------------------------- records
 
 
 def record_path(folder: Path, device: str = "cpu") -> Path:
     """`efficiency-<device>.json` in `folder`."""
-    return folder / f"efficiency-{re.sub('[^a-z0-9]+', '-', device_name(device).lower())}.json"
+    return (
+        folder / f"efficiency-{re.sub('[^a-z0-9]+', '-', devices.device_name(device).lower())}.json"
+    )
 
 
 def facts(name: str, model: Any) -> dict[str, Any]:
@@ -793,7 +592,7 @@ def facts(name: str, model: Any) -> dict[str, Any]:
 
 def _open_record(path: Path | None, device: str, settings: dict[str, Any]) -> dict[str, Any]:
     """The record at `path`, or a new one; ValueError for one that was made elsewhere."""
-    new = {"kind": "efficiency", **environment(device), "settings": settings, "peaks": {},
+    new = {"kind": "efficiency", **devices.environment(device), "settings": settings, "peaks": {},
            "models": [], "cells": [], "left_out": [], "distillation": []}  # fmt: skip
     if path is None or not path.is_file():
         return new
@@ -868,8 +667,8 @@ def run_grid(
     needs = _needs(missing, ready, imports)
     for dtype in dict.fromkeys(cell.dtype for cell in missing):
         if dtype not in record["peaks"]:
-            record["peaks"][dtype] = asdict(probe(device, dtype))
-    room = _room(device)
+            record["peaks"][dtype] = asdict(devices.probe(device, dtype))
+    room = devices.room(device)
     for here in _groups(needs, room):
         built: dict[tuple[str, str, str], Any] = {}
         for setting in dict.fromkeys(cell.setting for cell in here):
@@ -1019,7 +818,7 @@ def _measure_cells(
                 cell.model, dtype=cell.dtype, input_tokens=inputs, output_tokens=outputs,
                 batch_size=batch, seed=given["seed"], imports=imports,
             )  # fmt: skip
-        energy = joules(lambda m=model, i=ids[cell]: generate(m, i, outputs), device)  # type: ignore[misc]
+        energy = devices.joules(lambda m=model, i=ids[cell]: generate(m, i, outputs), device)  # type: ignore[misc]
         record["cells"].append(
             {
                 **row,
@@ -1028,8 +827,8 @@ def _measure_cells(
                 **memory.get(cell, {}),
                 "joules": None if energy is None else energy / batch,
                 "beside": [" ".join(other.variant) for other in models if other != cell],
-                "date": _now(),
-                "commit": environment(device)["commit"],
+                "date": devices.now(),
+                "commit": devices.environment(device)["commit"],
             }
         )
 
@@ -1083,7 +882,7 @@ def distillation(
         # Encoder-decoders are padded behind, decoder-only models before the prompt.
         behind = place < here if model.config.is_encoder_decoder else place >= longest - here
         inputs = make_inputs({name: model}, input_tokens=longest, batch_size=len(batch), seed=seed)
-        with Timer(model.device) as timer:
+        with devices.Timer(model.device) as timer:
             generate(model, inputs, output_tokens, mask=behind.long())
         taken[way] += timer.seconds
     rows = []
@@ -1129,7 +928,7 @@ def vllm_distillation(
             max_model_len=max(lengths) + output_tokens,
         )  # fmt: skip
         engine.generate(prompts[:1], forced)
-        with Timer() as timer:
+        with devices.Timer() as timer:
             engine.generate(prompts, forced)
     return [
         {
@@ -1154,7 +953,7 @@ def _time_distillation(
     lengths = prompt_lengths(samples)
     there = {(row["model"], row["way"].split()[0]) for row in record["distillation"]}
     for teacher in teachers:
-        if parameter_count(teacher) * BYTES[dtype] > _room(device):
+        if parameter_count(teacher) * BYTES[dtype] > devices.room(device):
             continue
         if (teacher, "one") not in there:
             say(f"distillation: {teacher}")

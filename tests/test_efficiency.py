@@ -12,14 +12,13 @@ import pytest
 import torch
 from transformers import BartForConditionalGeneration, T5ForConditionalGeneration
 
-from prism_utils import efficiency
+from prism_utils import devices, efficiency
 from prism_utils.efficiency import (
     BACKENDS,
     CONFIGURATIONS,
     REFERENCE,
     Backed,
     Cell,
-    Timer,
     against_floors,
     axes,
     build,
@@ -27,7 +26,6 @@ from prism_utils.efficiency import (
     distillation,
     generate,
     grid,
-    joules,
     main,
     make_inputs,
     measure,
@@ -71,9 +69,9 @@ def test_public_sizes(name, tied, millions):
 
 def test_counting_allocates_nothing():
     """11 billion parameters would take 41 GiB; the peak of this process must not notice."""
-    before = efficiency._memory("cpu", peak=True)
+    before = devices.memory("cpu", peak=True)
     parameter_count("flan-t5-xxl")
-    assert efficiency._memory("cpu", peak=True) - before < 200 * 2**20
+    assert devices.memory("cpu", peak=True) - before < 200 * 2**20
 
 
 def test_bfloat16_weights_of_the_teacher_are_the_published_gibibytes():
@@ -170,12 +168,6 @@ def test_inputs_longer_than_a_model_reads_are_refused(tiny):
         measure(tiny, input_tokens=65)
 
 
-def test_a_running_timer_cannot_be_read():
-    with Timer() as timer, pytest.raises(RuntimeError, match="has not finished"):
-        _ = timer.seconds
-    assert timer.seconds >= 0
-
-
 def test_checkpoint_folders_give_their_shape(tmp_path, tiny):
     tiny["tiny-bart"].save_pretrained(tmp_path)
     folder = str(tmp_path)
@@ -250,7 +242,7 @@ def quick(monkeypatch, tiny):
     """No probe of the device and no second process: both have their own tests."""
     fake = {"peak_bytes": 6, "weight_bytes": 1, "cache_bytes": 2, "activation_bytes": 3}
     monkeypatch.setattr(efficiency, "peak_memory", lambda *a, **k: fake)
-    monkeypatch.setattr(efficiency, "probe", lambda *a: efficiency.Peak(1e12, 1e10, "made up"))
+    monkeypatch.setattr(devices, "probe", lambda *a: efficiency.Peak(1e12, 1e10, "made up"))
     return crossed(["tiny-bart", "tiny-t5"], (1, 2), (4,), (3,))
 
 
@@ -319,11 +311,11 @@ def test_models_that_do_not_fit_together_follow_each_other(quick, tmp_path, monk
     sizes = list(efficiency._needs(quick, {}, ()).values())[2:]
     weights = [4 * parameter_count(name) for name in ("tiny-bart", "tiny-t5")]
     assert all(size > weight for size, weight in zip(sizes, weights, strict=True))  # and caches
-    monkeypatch.setattr(efficiency, "_room", lambda device: max(sizes))
+    monkeypatch.setattr(devices, "room", lambda device: max(sizes))
     record = run_grid(quick, repeats=3)
     assert [row["model"] for row in record["cells"]] == ["tiny-t5"] * 2 + ["tiny-bart"] * 2
     assert all(row["beside"] == [] for row in record["cells"])
-    monkeypatch.setattr(efficiency, "_room", lambda device: min(sizes))
+    monkeypatch.setattr(devices, "room", lambda device: min(sizes))
     record = run_grid(quick, repeats=3)
     assert {row["model"] for row in record["cells"]} == {"tiny-bart"}
     assert {row["model"] for row in record["left_out"]} == {"tiny-t5"}
@@ -536,29 +528,6 @@ def test_vllm_is_used_where_it_is(monkeypatch):
     monkeypatch.setattr(efficiency.importlib.util, "find_spec", lambda name: object())
     (row,) = efficiency.vllm_distillation("tiny-llama", [4, 6], output_tokens=3)
     assert row["way"] == "vLLM 9" and row["explanations"] == 2
-
-
-def test_energy_is_read_from_the_processors_counters(monkeypatch, tmp_path):
-    monkeypatch.setattr(efficiency, "_RAPL", tmp_path)
-    assert joules(lambda: None) is None  # and the call is not even made
-    for name in ("intel-rapl:0", "intel-rapl:0:0"):  # a package, and a part of it
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "energy_uj").write_text("1000000")
-    calls = []
-
-    def work():
-        calls.append(1)
-        (tmp_path / "intel-rapl:0" / "energy_uj").write_text(str(1_000_000 + 5_000_000))
-
-    assert joules(work, seconds=0) == 5.0 and calls == [1]
-    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("9000000")
-    assert joules(work, seconds=0) is None  # the counter began anew
-
-
-def test_a_probe_says_that_it_measured():
-    peak = efficiency.probe("cpu")
-    assert peak.operations_per_s > 0 and peak.bytes_per_s > 0
-    assert peak.source.startswith("measured here")
 
 
 def test_the_program_sets_the_wait_policy_before_torch():
