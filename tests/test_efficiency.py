@@ -469,6 +469,8 @@ def test_cells_stand_against_their_floors(quick, tiny):
     shape = efficiency.roofline.shape_of(TINY_BART)
     work = efficiency.roofline.steps(shape, 2, 4, 3, 4)
     assert rows[2]["operations"] == sum(step.operations for step in work)
+    record["cells"][0]["backend"] = "onnx-int8"
+    assert len(against_floors(record)) == 3
 
 
 def test_ratios_pair_equal_settings():
