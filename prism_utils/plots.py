@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 # From dark to light, so that they stay apart in grey; hatches and markers tell them apart again.
 COLORS = ("#17375e", "#d1603d", "#8ab6a9", "#e3cf8e")
@@ -641,6 +642,8 @@ def ratio_grid(table: pd.DataFrame, published: float) -> Figure:
     figure, panels = _axes(len(sources), width=min(7.2, 3.4 + 2.4 * len(sources)))
     inputs, outputs = (sorted(table[c].unique()) for c in ("input_tokens", "output_tokens"))
     for axes, source in zip(panels, sources, strict=True):
+        if axes is not panels[0]:
+            axes.sharey(panels[0])
         here = table[table["source"] == source]
         batches = sorted(here["batch_size"].unique())
         for i, length in enumerate(inputs):
@@ -650,17 +653,25 @@ def ratio_grid(table: pd.DataFrame, published: float) -> Figure:
                 axes.errorbar(
                     drawn["batch_size"].map(batches.index) + 0.7 * shift, drawn["value"],
                     yerr=_spread(drawn), fmt=MARKERS[j % 4], ms=4, mec=INK, mew=0.4,
-                    color=COLORS[i % 4], capsize=2, lw=0.8, label=f"{length} in, {new} out",
+                    color=COLORS[i % 4], capsize=2, lw=0.8,
                 )  # fmt: skip
         axes.axhline(published, color=INK, ls=(0, (4, 2)), lw=1)
         axes.set_xticks(range(len(batches)), [str(b) for b in batches])
         axes.set(yscale="log", xlabel=f"batch\n({source})")
-        for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            ticks("{x:g}")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(visible=False, axis="x")
     panels[0].set_ylabel("times as long (logarithmic)")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=7)
+    squares = [
+        Line2D([], [], ls="", marker="s", ms=6, color=COLORS[i % 4], label=f"{length} in")
+        for i, length in enumerate(inputs)
+    ]
+    shapes = [
+        Line2D([], [], ls="", marker=MARKERS[j % 4], ms=5, color="white", mec=INK, label=f"{n} out")
+        for j, n in enumerate(outputs)
+    ]
+    figure.legend(handles=squares + shapes, loc="outside upper center", ncols=8, fontsize=7)
     return figure
 
 
@@ -675,7 +686,7 @@ def rooflines(table: pd.DataFrame) -> Figure:
     for axes, source in zip(panels, sources, strict=True):
         here = table[table["source"] == source]
         at = here["operations_per_byte"]
-        reach = np.geomspace(at.min() / 2, at.max() * 2, 50)
+        reach = np.geomspace(at.min() / 3, at.max() * 3, 50)  # a decade at least, for the ticks
         peaks = here[["peak_operations_per_s", "peak_bytes_per_s"]].drop_duplicates()
         for rate, width in peaks.to_numpy():
             axes.plot(reach, np.minimum(rate, width * reach), color=INK, lw=1, marker="")
@@ -686,6 +697,7 @@ def rooflines(table: pd.DataFrame) -> Figure:
                 mew=0.4, color=COLORS[i % 4], marker=MARKERS[(i + i // 4) % 4], label=model,
             )  # fmt: skip
         axes.set(xscale="log", yscale="log", xlabel=f"operations a byte\n({source})")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     panels[0].set_ylabel("operations a second")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)
