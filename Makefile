@@ -13,10 +13,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run book test lint format benchmark lock address clean
+.PHONY: help venv run book test lint format benchmark efficiency-record lock address clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 	@echo "  PROFILE=quick (others: profiles/), DATA=folder of your own files,"
 	@echo "  SET='03_finetuning.steps=100' (one parameter), PYTHON=python3"
 
@@ -57,11 +57,15 @@ format: $(VENV)/installed ## let ruff format and mend what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-# A fresh environment takes the newest versions that pyproject.toml admits. Local builds of torch
-# and its CUDA packages are left out: they differ between machines and follow from torch itself.
 benchmark: $(VENV)/installed ## time what the study does to tables and texts
 	@$(BIN)/python tools/benchmark.py
 
+# Resumes cell by cell. On a GPU machine without make: python -m prism_utils.efficiency
+efficiency-record: $(VENV)/installed ## time the models' grid on this machine, into book/records
+	@$(BIN)/python -m prism_utils.efficiency --out book/records $(if $(BACKENDS),--backends $(BACKENDS))
+
+# A fresh environment takes the newest versions that pyproject.toml admits. Local builds of torch
+# and its CUDA packages are left out: they differ between machines and follow from torch itself.
 lock: ## make requirements.lock anew
 	@rm -rf $(VENV)-lock
 	@$(PYTHON) -m venv $(VENV)-lock

@@ -269,28 +269,54 @@ class _Duel(NamedTuple):
     on: str
     papers: bool  # the paper's own two models
     setting: str
+    note: str = ""
+
+
+def _one_at_a_time(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cells of batch 1 at one pair of lengths in one precision: the benchmark's reference if there.
+
+    Else those of the first; by transformers' `generate` alone.
+    """
+    from .efficiency import REFERENCE
+
+    rows = [r for r in cells if r["batch_size"] == 1 and r.get("backend", "generate") == "generate"]
+    lengths = [(r.get("input_tokens"), r.get("output_tokens")) for r in rows]
+    at = REFERENCE[1:] if REFERENCE[1:] in lengths else next(iter(lengths), None)
+    rows = [row for row, here in zip(rows, lengths, strict=True) if here == at]
+    return [row for row in rows if row.get("dtype") == rows[0].get("dtype")]
+
+
+def _over_the_grid(record: dict[str, Any]) -> str:
+    """In how many settings of a record, and how far apart, the paper's models were timed."""
+    from .efficiency import ratios
+
+    found = [row["value"] for row in ratios(record["cells"], "flan-t5-xxl", "bart-base")]
+    if len(found) < 2:
+        return ""
+    return (
+        f" Shown: batch 1; over the record's {len(found)} settings the ratio is {min(found):.1f} "
+        f"to {max(found):.1f}."
+    )
 
 
 def _duels(evidence: Evidence, quantity: str) -> list[_Duel]:
     """Ratios of "median_s" (one explanation at a time) or "peak_bytes": records, then the run."""
-    sources = [
-        (f"record {name}: {record.get('device', 'unknown device')}", "other", record["timings"],
-         record["models"])
-        for name, record in evidence.records.items()
-        if record.get("kind") == "efficiency"
-    ]  # fmt: skip
+    sources = []
+    for name, record in evidence.records.items():
+        if record.get("kind") == "efficiency":
+            on = f"record {name}: {record.get('device', 'unknown device')}"
+            rows = [row for row in record["cells"] if row.get(quantity)]
+            note = _over_the_grid(record) if quantity == "median_s" else ""
+            sources.append((on, "other", _one_at_a_time(rows), note))
     table = "timings" if quantity == "median_s" else "sizes"
     if evidence.run.table(table).is_file():
         rows = evidence.table(table, "04_efficiency").to_dict("records")
+        rows = _one_at_a_time(rows) if quantity == "median_s" else rows
         gpu = evidence.parameter("04_efficiency", "device") == "cuda"
         setting = "paper" if gpu and evidence.setting == "paper" else "other"
-        sources.append((evidence.on, setting, rows, rows))
+        sources.append((evidence.on, setting, rows, ""))
     found = []
-    for on, setting, timings, sizes in sources:
-        if quantity == "median_s":
-            rows = [row for row in timings if row["batch_size"] == 1]
-        else:
-            rows = sizes
+    for on, setting, rows, note in sources:
         by_model = {str(row["model"]): row for row in rows}
         names = list(by_model)
         papers = "flan-t5-xxl" in by_model and "bart-base" in by_model
@@ -311,7 +337,7 @@ def _duels(evidence: Evidence, quantity: str) -> list[_Duel]:
         pair = f"{teacher} / {student}, {on}"
         found.append(
             _Duel(low, t[quantity] / s[quantity], high, t[quantity], s[quantity], pair, papers,
-                  setting)
+                  setting, note)
         )  # fmt: skip
     if not found:
         raise Missing("04_efficiency")
@@ -335,7 +361,8 @@ def _ratio(evidence: Evidence, name: str, quantity: str, caveat: str) -> Finding
     )
     return Finding(
         in_setting(verdict, duel.setting),
-        f"The paper's two models; the paper does not name its GPU, batch or lengths. {caveat}",
+        "The paper's two models; the paper does not name its GPU, batch or lengths. "
+        f"{caveat}{duel.note}",
         measured,
         duel.on,
     )

@@ -277,9 +277,10 @@ def step_key(step: Step, done: dict[str, Any], package: str) -> str:
     cells = nbformat.read(step.source, as_version=4).cells
     code = [c.source for c in cells if c.cell_type == "code"]
     data = step.values.get("data") or ""
-    # A chapter that shows a record names it.
+    # A chapter that shows a record names it, or a family of them: "efficiency-*.json".
     records = sorted((home() / "book" / "records").glob("*.json"))
-    shown = [path for path in records if any(path.name in source for source in code)]
+    names = [(path, (path.name, f"{path.stem.split('-')[0]}-*.json")) for path in records]
+    shown = [path for path, told in names if any(name in c for c in code for name in told)]
     parts = {
         "code": code,
         "records": [hashlib.sha256(path.read_bytes()).hexdigest() for path in shown],

@@ -327,13 +327,24 @@ def test_ratios_of_the_papers_models(make_run, tmp_path) -> None:
     record = {
         "kind": "efficiency",
         "device": "some GPU",
-        "timings": timings.to_dict("records"),
-        "models": sizes.to_dict("records"),
-    }
+        "cells": [
+            {**time, "peak_bytes": size["peak_bytes"], "input_tokens": length,
+             "output_tokens": 40, "dtype": dtype, "backend": "generate",
+             **{k: time[k] * slower for k in ("median_s", "p5_s", "p95_s")}}
+            for length, dtype, scale in ((128, "bfloat16", 2), (256, "bfloat16", 1),
+                                         (256, "float32", 9))
+            for time, size in zip(
+                timings.to_dict("records"), sizes.to_dict("records"), strict=True
+            )
+            for slower in [scale if time["model"] == "flan-t5-xxl" else 1]
+        ],
+    }  # fmt: skip
     (records / "efficiency.json").write_text(json.dumps(record))
     found = claims.judge(make_run(QUICK), records).set_index("name")
     assert found.loc["speedup", "verdict"] == DIRECTION  # another machine than the paper's
     assert "record efficiency: some GPU" in found.loc["speedup", "on"]
+    assert found.loc["speedup", "measured"].startswith("24.2 ")  # the reference, not the others
+    assert "over the record's 3 settings the ratio is 24.2 to 217.8" in found.loc["speedup", "why"]
 
 
 def test_a_run_s_own_record_replaces_the_book_s(make_run, tmp_path) -> None:

@@ -52,7 +52,13 @@ TABLES = {
     ),
     "sizes": (
         pd.DataFrame(
-            {"model": ["a", "b"], "parameters": [1e6, 2e6], "weight_bytes": 4e6, "peak_bytes": 5e6}
+            {
+                "model": ["a", "b"],
+                "parameters": [1e6, 2e6],
+                "weight_bytes": 4e6,
+                "cache_bytes": 1e6,
+                "activation_bytes": [1e6, 2e6],
+            }
         ),
     ),
     "rouge_by_faithfulness": (pd.DataFrame({"group": ["a", "b"], "rougeL": [0.2, 0.8]}),),
@@ -176,6 +182,46 @@ TABLES = {
             }
         ),
     ),
+    "ratio_grid": (
+        pd.DataFrame(
+            {
+                "source": ["here", "here", "a GPU"],
+                "batch_size": [1, 8, 128],
+                "input_tokens": 64,
+                "output_tokens": [20, 40, 20],
+                "value": [3.0, 4.0, 30.0],
+                "low": [2.0, 4.0, 29.0],
+                "high": [3.5, 5.0, 31.0],
+            }
+        ),
+        24.2,
+    ),
+    "rooflines": (
+        pd.DataFrame(
+            {
+                "source": "here",
+                "model": ["a", "b"],
+                "operations_per_byte": [1.0, 100.0],
+                "operations_per_s": [1e9, 1e10],
+                "peak_operations_per_s": 1e11,
+                "peak_bytes_per_s": 1e10,
+            }
+        ),
+    ),
+    "rates": (
+        pd.DataFrame(
+            {"model": "a", "way": ["one by one", "batches"], "explanations_per_s": [1.0, 4.0]}
+        ),
+    ),
+    "fleets": (
+        pd.DataFrame(
+            {
+                "model": ["a", "a", "b", "b"],
+                "explanations_per_day": [1e4, 1e5] * 2,
+                "money_per_day": [48.0, 96.0, np.nan, np.nan],
+            }
+        ),
+    ),
     "score_intervals": (
         pd.DataFrame(
             {
@@ -290,3 +336,26 @@ def test_a_factor_has_its_own_panel():
     assert panels[0].containers[0].lines[0].get_ydata().tolist() == [0.1, 0.2]
     assert panels[0].lines[-1].get_ydata()[0] == 0.25
     assert panels[0].get_ylabel() == "share with an error"
+
+
+def test_memory_is_stacked_to_its_peak():
+    _, right = plots.sizes(TABLES["sizes"][0]).axes
+    ends = [bar.get_x() + bar.get_width() for bar in right.patches[-2:]]
+    assert np.allclose(ends, np.array([6e6, 7e6]) / 2**20)
+    assert right.texts[0].get_text() == "6"
+
+
+def test_ratios_stand_in_their_batch_beside_the_published_one():
+    here, gpu = plots.ratio_grid(*TABLES["ratio_grid"]).axes
+    assert [label.get_text() for label in here.get_xticklabels()] == ["1", "8"]
+    assert [label.get_text() for label in gpu.get_xticklabels()] == ["128"]
+    drawn = np.concatenate([c.lines[0].get_ydata() for c in here.containers])
+    assert drawn.tolist() == [3.0, 4.0]
+    assert 24.2 in [line.get_ydata()[0] for line in gpu.lines if len(line.get_ydata())]
+
+
+def test_the_roof_bends_where_the_two_peaks_meet():
+    (panel,) = plots.rooflines(TABLES["rooflines"][0]).axes
+    x, y = panel.lines[0].get_data()
+    assert np.allclose(y, np.minimum(1e11, 1e10 * x))
+    assert panel.lines[1].get_ydata().tolist() == [1e9]
