@@ -62,7 +62,7 @@ benchmark: $(VENV)/installed ## time what the study does to tables and texts
 
 # Resumes cell by cell. On a GPU machine without make: python -m prism_utils.efficiency
 efficiency-record: $(VENV)/installed ## time the models' grid on this machine, into book/records
-	@$(BIN)/python -m prism_utils.efficiency --out book/records $(if $(BACKENDS),--backends $(BACKENDS))
+	@$(BIN)/python -m prism_utils.efficiency --out book/records
 
 # A fresh environment takes the newest versions that pyproject.toml admits. Local builds of torch
 # and its CUDA packages are left out: they differ between machines and follow from torch itself.

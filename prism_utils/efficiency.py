@@ -362,13 +362,7 @@ def _decoding(module: str) -> Any:
 
 
 def _onnx(precision: str) -> Callable[[Any], Any]:
-    def make(model: Any) -> Any:
-        export, backend = _decoding("export"), _decoding("onnx_backend")
-        with tempfile.TemporaryDirectory() as folder:
-            export.export_graphs(model, Path(folder), precision=precision)
-            return backend.OnnxBackend(Path(folder))
-
-    return make
+    return lambda model: _decoding("export").from_model(model, precision)
 
 
 #: Name -> function that makes an engine of a model: an object with `generate(inputs, users, *,
@@ -376,10 +370,26 @@ def _onnx(precision: str) -> Callable[[Any], Any]:
 #: decode is one line here. None: transformers' `generate` itself.
 BACKENDS: dict[str, Callable[[Any], Any] | None] = {
     "generate": None,
-    "onnx-float32": _onnx("float32"),
+    "onnx": _onnx("float32"),
+    "onnx-mixed": _onnx("mixed"),
     "onnx-int8": _onnx("int8"),
     "graph": lambda model: _decoding("graph_backend").GraphBackend(model),
 }
+
+
+def backed(model: Any, backend: str) -> Any:
+    """`model` as `measure` takes it, decoded by a name in `BACKENDS`."""
+    engine = BACKENDS[backend]
+    return Backed(model.config, str(model.device), engine(model)) if engine else model
+
+
+def installed(device: str) -> list[str]:
+    """The backends that this machine can time: "generate", and what else is installed."""
+    needs = {"graph": ["pandas"]} if device.startswith("cuda") else dict.fromkeys(
+        ("onnx", "onnx-mixed", "onnx-int8"), ["pandas", "tokenizers", "onnx", "onnxruntime"]
+    )  # fmt: skip
+    found = [n for n, libraries in needs.items() if all(map(importlib.util.find_spec, libraries))]
+    return ["generate", *found]
 
 
 def _quantile(values: Sequence[float], q: float) -> float:
@@ -708,8 +718,7 @@ def _built(
     )
     if cell.model not in {row["model"] for row in record["models"]}:
         record["models"].append(facts(cell.model, model))
-    engine = BACKENDS[cell.backend]
-    return Backed(model.config, device, engine(model)) if engine else model
+    return backed(model, cell.backend)
 
 
 def _needs(
@@ -1045,7 +1054,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", metavar="MODEL",
                         help="of the grid only these; a checkpoint's folder is measured along one "
                         "axis at a time. Known: " + ", ".join(CONFIGURATIONS))  # fmt: skip
-    parser.add_argument("--backends", nargs="+", default=["generate"], choices=list(BACKENDS))
+    parser.add_argument("--backends", nargs="+", choices=list(BACKENDS),
+                        help="default: all that this machine can time")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path(),
                         help="the record's file, or a folder for efficiency-<device>.json; "
                         "a record that is there is continued")  # fmt: skip
@@ -1068,7 +1078,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = given.grid or ("paper" if given.device.startswith("cuda") else "cpu")
     try:
         out = given.out if given.out.suffix == ".json" else record_path(given.out, given.device)
-        cells = grid(name, given.backends)
+        cells = grid(name, given.backends or installed(given.device))
         if given.models:
             batches = sorted({cell.batch_size for cell in cells})
             known = {cell.model for cell in cells}

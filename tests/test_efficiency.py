@@ -407,25 +407,16 @@ def test_another_backend_is_a_column(quick, monkeypatch):
         run_grid([Cell("tiny-bart", 1, 4, 3, dtype="int4")])
 
 
-def test_graphs_are_exported_and_loaded_by_the_interface_of_decoding(monkeypatch, tiny):
-    exported = []
-
-    def export_graphs(model, folder, precision):
-        exported.append((model, precision))
-        (folder / "graph").write_text("made")
-
-    class OnnxBackend(Echo):
-        def __init__(self, folder):
-            super().__init__(None)
-            assert (folder / "graph").read_text() == "made"
-
-    modules = {"export": types.SimpleNamespace(export_graphs=export_graphs),
-               "onnx_backend": types.SimpleNamespace(OnnxBackend=OnnxBackend)}  # fmt: skip
-    monkeypatch.setattr(efficiency, "_decoding", modules.__getitem__)
-    for precision in ("float32", "int8"):
-        engine = BACKENDS[f"onnx-{precision}"](tiny["tiny-bart"])
-        assert exported[-1] == (tiny["tiny-bart"], precision)
-        assert isinstance(engine, OnnxBackend)
+def test_the_fast_backends_take_their_turns_beside_generate(tiny):
+    model = tiny["tiny-bart"]
+    names = [*efficiency.installed("cpu"), "graph"]
+    assert names == ["generate", "onnx", "onnx-mixed", "onnx-int8", "graph"]
+    ways = {name: efficiency.backed(model, name) for name in names}
+    inputs = make_inputs(ways, input_tokens=9, batch_size=3)
+    wanted = generate(model, inputs, 6).tolist()
+    assert all(generate(ways[n], inputs, 6).tolist() == wanted for n in ("onnx", "graph"))
+    rows = measure(ways, input_tokens=9, output_tokens=6, batch_size=3, repeats=2)
+    assert [row["model"] for row in rows] == names and all(row["median_s"] > 0 for row in rows)
 
 
 def test_a_backend_that_is_not_installed_is_one_sentence(monkeypatch, capsys, tmp_path):
