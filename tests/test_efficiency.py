@@ -407,31 +407,24 @@ def test_another_backend_is_a_column(quick, monkeypatch):
         run_grid([Cell("tiny-bart", 1, 4, 3, dtype="int4")])
 
 
-def test_graphs_are_exported_and_loaded_by_the_interface_of_decoding(monkeypatch, tiny):
-    exported = []
-
-    def export_graphs(model, folder, precision):
-        exported.append((model, precision))
-        (folder / "graph").write_text("made")
-
-    class OnnxBackend(Echo):
-        def __init__(self, folder):
-            super().__init__(None)
-            assert (folder / "graph").read_text() == "made"
-
-    modules = {"export": types.SimpleNamespace(export_graphs=export_graphs),
-               "onnx_backend": types.SimpleNamespace(OnnxBackend=OnnxBackend)}  # fmt: skip
+def test_other_backends_are_made_by_the_functions_of_decoding(monkeypatch, tiny):
+    made = []
+    modules = {
+        "export": types.SimpleNamespace(from_model=lambda *given: made.append(given) or "onnx"),
+        "graph_backend": types.SimpleNamespace(GraphBackend=lambda *g: made.append(g) or "graph"),
+    }
     monkeypatch.setattr(efficiency, "_decoding", modules.__getitem__)
-    for precision in ("float32", "int8"):
-        engine = BACKENDS[f"onnx-{precision}"](tiny["tiny-bart"])
-        assert exported[-1] == (tiny["tiny-bart"], precision)
-        assert isinstance(engine, OnnxBackend)
+    model = tiny["tiny-bart"]
+    assert [BACKENDS[name](model) for name in ("onnx-float32", "onnx-int8", "graph")] == [
+        "onnx", "onnx", "graph",
+    ]  # fmt: skip
+    assert made == [(model, "float32"), (model, "int8"), (model,)]
 
 
 def test_a_backend_that_is_not_installed_is_one_sentence(monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(sys.modules, "prism_utils.decoding.onnx_backend", None)
-    with pytest.raises(ValueError, match="prism_utils.decoding.onnx_backend cannot be imported"):
-        efficiency._decoding("onnx_backend")
+    monkeypatch.setitem(sys.modules, "prism_utils.decoding.export", None)
+    with pytest.raises(ValueError, match="prism_utils.decoding.export cannot be imported"):
+        BACKENDS["onnx-int8"](None)
 
 
 def test_prebuilt_models_keep_their_weights_and_name(quick, tiny):
