@@ -420,9 +420,9 @@ def test_the_fast_backends_take_their_turns_beside_generate(tiny):
 
 
 def test_a_backend_that_is_not_installed_is_one_sentence(monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(sys.modules, "prism_utils.decoding.onnx_backend", None)
-    with pytest.raises(ValueError, match="prism_utils.decoding.onnx_backend cannot be imported"):
-        efficiency._decoding("onnx_backend")
+    monkeypatch.setitem(sys.modules, "prism_utils.decoding.export", None)
+    with pytest.raises(ValueError, match="prism_utils.decoding.export cannot be imported"):
+        BACKENDS["onnx-int8"](None)
 
 
 def test_prebuilt_models_keep_their_weights_and_name(quick, tiny):

@@ -120,6 +120,19 @@ def test_a_lost_table_is_made_again_with_what_follows(project, capsys) -> None:
     assert ran(capsys) == NAMES[1:]
 
 
+def test_a_chapter_that_shows_records_reruns_when_one_comes(project, capsys) -> None:
+    """Named whole, or as a family."""
+    edit("05_rouge_pitfall", "str(size)", 'str(size) or "efficiency-*.json"')
+    edit("06_agreement", "str(size)", 'str(size) or "splits.json"')
+    ran(capsys)
+    records = Path("book/records")
+    records.mkdir(parents=True, exist_ok=True)
+    (records / "efficiency-some-gpu.json").write_text("{}")
+    assert ran(capsys) == ["05_rouge_pitfall"]
+    (records / "splits.json").write_text("{}")
+    assert ran(capsys) == ["06_agreement"]
+
+
 def test_only_runs_the_named_notebook(project, capsys) -> None:
     assert ran(capsys, only=["06_agreement"]) == ["06_agreement"]
     assert ran(capsys) == []
