@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -135,26 +136,29 @@ def measure(
         if value < 1:
             raise ValueError(f"{name}: must be at least 1, got {value}")
     size: dict[str, Any] = given | {"device": device}
-    rows: list[dict[str, Any]] = []
-    trainings: dict[int, Training] = {}
-    for table in tables:
-        for count in users if table != "none" else users[:1]:
-            row: dict[str, Any] = {"table": table, "users": count}
-            need = dense_bytes(count, d_model) / GIB
-            if table == "dense" and need > max_gib:
-                row["skipped"] = f"needs {need:.1f} GiB"
-            else:
-                row |= peak_memory(table, count, steps=steps, **size)
-                trainings[len(rows)] = Training(table, count, **size)
-            rows.append(row)
-    for training in trainings.values():
+    rows: list[dict[str, Any]] = [
+        {"table": table, "users": count}
+        for table in tables
+        for count in (users if table != "none" else users[:1])
+    ]
+    for row in rows:
+        need = dense_bytes(row["users"], d_model) / GIB
+        if row["table"] == "dense" and need > max_gib:
+            row["skipped"] = f"needs {need:.1f} GiB"
+    made = [row for row in rows if "skipped" not in row]
+    points = [(row["table"], row["users"]) for row in made]
+    with ThreadPoolExecutor(2) as pool:
+        peaks = list(pool.map(lambda point: peak_memory(*point, steps=steps, **size), points))
+    trainings = [Training(*point, **size) for point in points]
+    for training in trainings:
         _warm(training, steps)
     times = _times(trainings, seconds, random.Random(seed))
-    for number, found in times.items():
+    for row, peak, found in zip(made, peaks, times, strict=True):
+        row |= peak
         for what, of in found.items():
             low, high = np.quantile(of, [0.05, 0.95])
-            rows[number] |= {f"{what}_s": statistics.median(of), f"{what}_steps": len(of)}
-            rows[number] |= {f"{what}_p5_s": float(low), f"{what}_p95_s": float(high)}
+            row |= {f"{what}_s": statistics.median(of), f"{what}_steps": len(of)}
+            row |= {f"{what}_p5_s": float(low), f"{what}_p95_s": float(high)}
     settings = given | {"seconds": seconds, "steps": steps, "max_gib": max_gib, "seed": seed}
     return {"kind": "training cost", **environment(device), "settings": settings, "rows": rows}
 
@@ -168,14 +172,14 @@ def _warm(training: Training, steps: int) -> None:
 
 
 def _times(
-    trainings: dict[int, Training], seconds: float, rng: random.Random
-) -> dict[int, dict[str, list[float]]]:
+    trainings: Sequence[Training], seconds: float, rng: random.Random
+) -> list[dict[str, list[float]]]:
     """Seconds of steps for each training, whole and alone; a training out of time rests."""
-    found: dict[int, dict[str, list[float]]] = {number: {"step": []} for number in trainings}
-    for number, training in trainings.items():
-        if training.rows is not None:
-            found[number]["alone"] = []
-    running = [(number, what) for number, whats in found.items() for what in whats]
+    found: list[dict[str, list[float]]] = [
+        {"step": []} if training.rows is None else {"step": [], "alone": []}
+        for training in trainings
+    ]
+    running = [(number, what) for number, whats in enumerate(found) for what in whats]
     while running:
         rng.shuffle(running)
         for number, what in running:
