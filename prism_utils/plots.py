@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 # From dark to light, so that they stay apart in grey; hatches and markers tell them apart again.
 COLORS = ("#17375e", "#d1603d", "#8ab6a9", "#e3cf8e")
@@ -636,6 +636,9 @@ def training_cost(table: pd.DataFrame) -> Figure:
         for value in here.loc[here["table"] == "none", "value"]:
             panel.axhline(value, color=INK, ls=(0, (1, 2)), lw=1, label="no user table")
         panel.set(xscale="log", yscale="log", xlabel="users", ylabel=what)
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter(NullFormatter())
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)
     return figure
