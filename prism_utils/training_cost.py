@@ -8,15 +8,15 @@ Left out: what a training costs apart from its users, and drawing (`plots`)."""
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
-import os
+import multiprocessing
 import random
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +147,7 @@ def measure(
             row["skipped"] = f"needs {need:.1f} GiB"
     made = [row for row in rows if "skipped" not in row]
     points = [(row["table"], row["users"]) for row in made]
-    with ThreadPoolExecutor(2) as pool:
-        peaks = list(pool.map(lambda point: peak_memory(*point, steps=steps, **size), points))
+    peaks = peak_memory(points, steps=steps, **size)
     trainings = [Training(*point, **size) for point in points]
     for training in trainings:
         _warm(training, steps)
@@ -190,32 +189,34 @@ def _times(
     return found
 
 
-def peak_memory(table: str, users: int, *, steps: int, **size: Any) -> dict[str, int]:
-    """Bytes by which training grows a fresh process (a GPU: torch's allocator), and users seen."""
-    settings = json.dumps({"table": table, "users": users, "steps": steps, **size})
-    command = [sys.executable, "-m", "prism_utils.training_cost", "--memory-of", settings]
-    path = os.pathsep.join(
-        filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")))
-    )
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
-    )
-    if done.returncode:
-        raise RuntimeError(f"the memory of {table}, {users} users:\n{done.stderr[-2000:]}")
-    peak: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
-    return peak
+def peak_memory(
+    points: Sequence[tuple[str, int]], *, steps: int, **size: Any
+) -> list[dict[str, int]]:
+    """For each (table, users): the bytes by which training grows a fresh process, users seen.
+
+    On a GPU the bytes are those of torch's allocator. size: as for `Training`.
+    """
+    # A fork server imports the libraries once; where there is none, every process does.
+    way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(way)
+    context.set_forkserver_preload(["prism_utils.students.prism"])
+    measured = functools.partial(_peak_here, steps=steps, **size)
+    with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as pool:
+        return list(pool.map(measured, points))
 
 
-def _peak_here(table: str, users: int, *, steps: int, device: str, **size: Any) -> dict[str, Any]:
+def _peak_here(
+    point: tuple[str, int], *, steps: int, device: str = "cpu", **size: Any
+) -> dict[str, int]:
     # What libraries load and keep on first use belongs to no table.
     Training("none", 1, d_model=8, device=device).step()
     gc.collect()
     before = _memory(device)
-    training = Training(table, users, device=device, **size)
+    training = Training(*point, device=device, **size)
     gc.collect()
     _reset_peak(device)  # what building took for a moment is not the memory of training
     _warm(training, steps)
-    found: dict[str, Any] = {"peak_bytes": _memory(device, peak=True) - before}
+    found = {"peak_bytes": _memory(device, peak=True) - before}
     return found if training.seen is None else found | {"seen": training.seen}
 
 
@@ -281,13 +282,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, help="students trained at once (default: cores)")
     parser.add_argument("--work", type=Path, default=Path("runs/user_table"),
                         help="where finished students' rows are kept")  # fmt: skip
-    parser.add_argument("--memory-of", type=json.loads, help=argparse.SUPPRESS)
     given = vars(parser.parse_args(arguments))
-    out, memory_of, quality = (given.pop(name) for name in ("out", "memory_of", "quality"))
+    out, quality = given.pop("out"), given.pop("quality")
     trained = {name: given.pop(name) for name in ("work", "grid", "seeds", "workers")}
-    if memory_of:
-        print(json.dumps(_peak_here(**memory_of)))
-        return 0
     try:
         record = measure_quality(**trained) if quality else measure(**given)
     except ValueError as error:  # `InputError` is one
