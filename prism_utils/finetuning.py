@@ -242,8 +242,8 @@ def finetune(
     the same data and recipe it continues at the last checkpoint. Returns the learning curve:
     step, train_loss (mean since the row before; NaN at step 0), valid_loss (nats a token).
 
-    Of a sparse user table the users that training saw remain, in `model`, in `users` and in what is
-    saved; the others are unknown users from then on.
+    Of a sparse user table the users that training had seen when the kept weights were made remain,
+    in `model`, in `users` and in what is saved; all others are unknown users from then on.
     """
     if model.config.num_users != len(users) and model.config.placement != "none":
         raise InputError(

@@ -3,7 +3,8 @@
     python -m prism_utils.training_cost --out book/records/training_cost.json
     python -m prism_utils.training_cost --quality --out book/records/user_table.json
 
-Left out: what a training costs apart from its users, and drawing (`plots`)."""
+Left out: what a training costs apart from its users, and drawing (`plots`).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .efficiency import GIB, Timer, _memory, _reset_peak, environment
+from .efficiency import GIB, Timer, _memory, _reset_peak, environment, user_table_parameters
 from .students.prism import PrismConfig, PrismForConditionalGeneration, give_users
 from .students.user_rows import RowAdamW, UserRows
 
@@ -104,7 +105,7 @@ def dense_bytes(users: int, d_model: int = 768) -> int:
     >>> round(dense_bytes(1_987_929) / 2**30, 1)
     22.8
     """
-    return 4 * 4 * (users + 1) * d_model
+    return 4 * 4 * user_table_parameters(users, d_model)
 
 
 def measure(

@@ -22,7 +22,8 @@ class UserRows(nn.Module):
     A row starts at N(0, std), drawn from `seed` and its own number, so that the order of the data
     does not change it; std 0 starts all at zero. A user without a row, and user 0, have the zero
     vector. Memory: 3 * width + 1 floats (the row, its two moments, its count of updates) for each
-    user seen and half as much again in reserve, and 8 bytes for each user there is.
+    user seen, half as much again in reserve, a copy while the room grows, and 8 bytes for each user
+    there is.
 
     The rows of a training batch are the parameter `batch`, a new one in every step, so that
     gradient clipping sees them. `RowAdamW` writes them back.
