@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import stats
 
 from . import experiments, rankers, students
 from .corpora import embedded
+from .decoding import Explainer
 from .errors import InputError, nearest
 from .finetuning import Recipe
 from .metrics.grounding import Grounding
@@ -24,6 +26,7 @@ from .metrics.overlap import rouge
 from .sequences import make_samples
 from .statistics import bootstrap_means, compare
 from .students.inputs import StudentSettings, UserTable
+from .students.user_rows import UNKNOWN_USER
 from .tables import check
 from .teachers.grammar import GrammarTeacher
 
@@ -70,6 +73,14 @@ _LIVE: dict[str, list[dict[str, Any]]] = {
     "vector": [{}, {"vector": "none"}],
     "voice_strength": [{"voice_strength": 0.0}, {}],
 }
+# The tables that a student may have for its users, the paper's first.
+_TABLES: list[dict[str, Any]] = [
+    {},
+    {"user_table": "sparse"},
+    {"user_table": "sparse", "user_init": "zero"},
+    {"user_table": "sparse", "user_rank": 8},
+    {"user_table": "sparse", "user_rank": 32},
+]
 METRICS = ("voice", "rougeL", "cites_history", "foreign_title", "wrong_attribute", "grounded")
 
 
@@ -96,14 +107,24 @@ def points(grid: str, seeds: int = 1) -> list[dict[str, Any]]:
     return found
 
 
+def table_points(grid: str = "full", seeds: int = 3) -> list[dict[str, Any]]:
+    """Points for `measure` that differ in the user table alone, for `seeds` seeds.
+
+    They ask a grid's question of their own: what a table costs that is cheaper to train, and what
+    the rows of users without training data do.
+    """
+    size = BASE | SIZES[grid] | {"untrained": True}
+    return [size | table | {"seed": seed} for seed in range(seeds) for table in _TABLES]
+
+
 def label(changes: dict[str, Any]) -> str:
     """How a point is called: what it changes of `BASE`, its size apart.
 
     >>> label({"vector": "none", "voice_strength": 0.0, "films": 60}), label({})
     ('vector=none, voice_strength=0.0', 'base')
     """
-    said = ("vector", "placement", "scale", "user_dropout", "voice_strength", "teacher_history",
-            "student_history")  # fmt: skip
+    said = ("vector", "user_table", "user_rank", "user_init", "placement", "scale", "user_dropout",
+            "voice_strength", "teacher_history", "student_history")  # fmt: skip
     base = {"teacher_history": 0} | experiments.BASE | BASE
     changed = [k for k in said if changes.get(k, base[k]) != base[k]]
     return ", ".join(f"{k}={changes[k]}" for k in changed) or "base"
@@ -117,7 +138,8 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
     to the held-out samples; "own" the student with every user's own vector, "shuffled" with that
     of another known user, "zero" with none, "own - shuffled" and "own - zero" differences on the
     same samples. Metrics: `METRICS`, and once, with system "training", valid_loss (nats a token).
-    Unknown users have no vector of their own: their "own" is the zero vector.
+    Unknown users have no vector of their own: their "own" is the zero vector. With `untrained` they
+    are also asked with a row as random initialisation leaves it, N(0, init_std) ("random").
 
     A point with `evidence` has setting "evidence": two students that are shown ten history items,
     one with the two most influential marked; the ranker is EASE, the teacher is shown the evidence
@@ -127,6 +149,8 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
     """
     if point.get("evidence"):
         return _measure_evidence({k: v for k, v in point.items() if k != "evidence"})
+    point = dict(point)
+    untrained = point.pop("untrained", False)
     trial = experiments.build(point)
     test, explainer = trial.test, trial.explainer
     told = {"teacher": test, "own": trial.explain(test)}
@@ -134,6 +158,9 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
         for name, users in other_vectors(explainer.users, point["seed"]).items():
             explainer.users = users
             told[name] = trial.explain(test)
+    if untrained:
+        give_random_rows(explainer, sorted(set(test["user_id"])), seed=point["seed"])
+        told["random"] = trial.explain(test)
     texts = pd.concat([text.assign(system=name) for name, text in told.items()], ignore_index=True)
     grounding = Grounding(trial.items, trial.teacher.noun)
     table = scores(texts, test, grounding, trial.teacher.voice)
@@ -142,11 +169,14 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
     for group, of in {"known": known, "unknown": set(test["sample_id"]) - known}.items():
         part = table[table["sample_id"].isin(of)]
         if group == "unknown":
-            part = part[part["system"].isin(["teacher", "own"])]
+            part = part[part["system"].isin(["teacher", "own", "random"])]
+        else:
+            part = part[part["system"] != "random"]
         if not len(part):
             continue
         rows.append(bootstrap_means(part, test, seed=point["seed"]).assign(users=group))
-        pairs = [("own", other) for other in ("shuffled", "zero") if other in set(part["system"])]
+        others = ("shuffled", "zero", "random")
+        pairs = [("own", other) for other in others if other in set(part["system"])]
         if pairs:
             apart = compare(part, test, pairs, resamples=2000, seed=point["seed"])
             apart["system"] = apart["system_a"] + " - " + apart["system_b"]
@@ -167,6 +197,18 @@ def other_vectors(users: UserTable, seed: int = 0) -> dict[str, UserTable]:
     others = np.empty(len(users), dtype=object)
     others[order] = users.index[np.roll(order, 1)]
     return {"shuffled": UserTable(others), "zero": UserTable([])}
+
+
+def give_random_rows(explainer: Explainer, user_ids: Iterable[str], seed: int = 0) -> None:
+    """Give an explainer known users of these alone, with rows as initialisation draws them."""
+    model, users = explainer.model, UserTable(user_ids)
+    table = model.model.encoder.user_embeddings
+    torch.manual_seed(seed)
+    rows = torch.randn(len(users) + 1, table.embedding_dim) * model.config.init_std
+    rows[UNKNOWN_USER] = 0
+    model.model.encoder.user_embeddings = torch.nn.Embedding.from_pretrained(rows)
+    model.config.num_users = len(users)
+    explainer.users = users
 
 
 def scores(

@@ -28,7 +28,7 @@ from .metrics.overlap import rouge_pairs
 from .prompts import render_prompts
 from .sequences import make_samples
 from .students.inputs import StudentSettings, UserTable
-from .students.prism import from_scratch
+from .students.prism import USER_INITS, USER_TABLES, from_scratch
 from .students.vocabulary import student_tokenizer
 from .teachers.grammar import GrammarTeacher
 
@@ -66,6 +66,9 @@ BASE: dict[str, Any] = {
     "placement": "every_token",
     "scale": "1",
     "vector": "full",
+    "user_table": "dense",
+    "user_rank": 0,
+    "user_init": "normal",
     "student_history": 4,
     "teacher_history": 0,  # 0: as many items as the student is shown
     "unknown_users": 0.0,
@@ -124,11 +127,15 @@ def complete(point: dict[str, Any]) -> dict[str, Any]:
     for name, choices, values in (
         ("size", SIZES, [full["size"]]),
         ("vector", VECTORS, [full["vector"]]),
+        ("user_table", USER_TABLES, [full["user_table"]]),
+        ("user_init", USER_INITS, [full["user_init"]]),
         ("decodings", DECODINGS, full["decodings"]),
     ):
         for value in values:
             if value not in choices:
                 raise InputError(f"{name}: {value!r} is unknown: {nearest(str(value), choices)}")
+    if full["vector"] == "frozen" and full["user_table"] == "sparse":
+        raise InputError("vector 'frozen' needs the user_table 'dense', which trains nothing of it")
     if not 0 <= full["unknown_users"] < 1:
         raise InputError(f"unknown_users must lie in [0, 1), found {full['unknown_users']}")
     return full
@@ -295,6 +302,9 @@ def _train(
         placement="none" if at["vector"] == "none" else at["placement"],
         scale=at["scale"],
         user_dropout=at["user_dropout"],
+        user_rank=at["user_rank"],
+        user_table=at["user_table"],
+        user_init=at["user_init"],
     )
     if at["vector"] == "frozen":
         model.model.encoder.user_embeddings.weight.requires_grad_(False)

@@ -35,6 +35,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from .errors import InputError
 from .students.inputs import StudentSettings, UserTable, encode_inputs
 from .students.prism import PrismForConditionalGeneration
+from .students.user_rows import RowAdamW, UserRows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +180,16 @@ def train(
         report_to="none",
         seed=recipe.seed,
     )
+    optimizer = None  # Hugging Face's AdamW
+    table = next((part for part in model.modules() if isinstance(part, UserRows)), None)
+    if table is not None:
+        if arguments.world_size * max(arguments.n_gpu, 1) > 1:
+            raise InputError(
+                'user_table "sparse" trains on one device: take "dense", or start one process and '
+                "let it see one GPU (CUDA_VISIBLE_DEVICES=0)"
+            )
+        options = Trainer.get_optimizer_cls_and_kwargs(arguments)[1]
+        optimizer = (RowAdamW, options | {"table": table})
     hooks: list[TrainerCallback] = []
     if recipe.patience:
         hooks.append(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
@@ -189,6 +200,7 @@ def train(
         eval_dataset=valid_data,
         data_collator=collator,
         callbacks=[*hooks, *(callbacks or [])],
+        optimizer_cls_and_kwargs=optimizer,
     )
     if not progress:
         trainer.remove_callback(PrinterCallback)
@@ -229,6 +241,9 @@ def finetune(
     card with `card`'s facts, and `learning_curve.parquet`. Called again after an interruption with
     the same data and recipe it continues at the last checkpoint. Returns the learning curve:
     step, train_loss (mean since the row before; NaN at step 0), valid_loss (nats a token).
+
+    Of a sparse user table the users that training had seen when the kept weights were made remain,
+    in `model`, in `users` and in what is saved; all others are unknown users from then on.
     """
     if model.config.num_users != len(users) and model.config.placement != "none":
         raise InputError(
@@ -237,8 +252,13 @@ def finetune(
         )
     need_samples(train, valid)
     out_dir = Path(out_dir)
+    table = getattr(model.model.encoder, "user_embeddings", None)
 
     def save(curve: pd.DataFrame) -> None:
+        if isinstance(table, UserRows):
+            seen, model.model.encoder.user_embeddings = table.settled()
+            users.index = users.index[seen.cpu().numpy() - 1]
+            model.config.num_users = len(users)
         model.save_pretrained(out_dir)
         tokenizer.save_pretrained(out_dir)
         users.save(out_dir)
@@ -266,6 +286,7 @@ def finetune(
         out_dir,
         collator=DataCollatorForSeq2Seq(tokenizer, model=model),
         recipe=recipe,
+        identity=repr(table) if isinstance(table, UserRows) else "",
         progress=progress,
         callbacks=callbacks,
         save=save,

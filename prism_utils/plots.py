@@ -729,3 +729,30 @@ def fleets(table: pd.DataFrame) -> Figure:
     axes.set(xscale="log", yscale="log", xlabel="explanations a day", ylabel="money a day")
     axes.legend(fontsize=8)
     return figure
+
+
+def training_cost(table: pd.DataFrame) -> Figure:
+    """What user tables cost, both axes logarithmic: columns table, users, what, value, low, high.
+
+    A panel for each `what`, one line a table; "none", without a table, is a dotted line.
+    """
+    panels = list(table["what"].unique())
+    lines = [name for name in table["table"].unique() if name != "none"]
+    figure, axes = _axes(len(panels), height=2.9, width=7.2)
+    for panel, what in zip(axes, panels, strict=True):
+        here = table[table["what"] == what]
+        for i, name in enumerate(lines):
+            drawn = here[here["table"] == name].sort_values("users")
+            panel.errorbar(
+                drawn["users"], drawn["value"], yerr=_spread(drawn), color=COLORS[i % 4],
+                marker=MARKERS[i % 4], ms=5, mec=INK, mew=0.4, capsize=2, lw=1.2, label=name,
+            )  # fmt: skip
+        for value in here.loc[here["table"] == "none", "value"]:
+            panel.axhline(value, color=INK, ls=(0, (1, 2)), lw=1, label="no user table")
+        panel.set(xscale="log", yscale="log", xlabel="users", ylabel=what)
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter(NullFormatter())
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)
+    return figure

@@ -115,6 +115,19 @@ def test_a_system_is_fitted_saved_loaded_and_not_fitted_twice(tmp_path, name, mo
             fit(kind, tmp_path, Recipe(steps=5, eval_every=2, seed=1), **options)
 
 
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_prism_trained_with_a_sparse_table_is_loaded_as_any(tmp_path, rank):
+    options = {"user_table": "sparse", "user_rank": rank, "user_init": "zero"}
+    system = fit("prism", tmp_path, **SMALL, heads=2, **options)
+    again = students.load(tmp_path)
+    pd.testing.assert_frame_equal(again.explain(ASKED), system.explain(ASKED))
+    assert again.explain(ASKED)["user_known"].all()
+    vectors = again.model.user_vectors()
+    assert torch.equal(vectors, system.model.user_vectors()) and vectors.shape == (4, 32)
+    assert vectors[1:].abs().min(dim=1).values.min() > 0  # all three were seen, and have learnt
+    assert again.model.model.encoder.user_embeddings.weight.shape == (4, rank or 32)
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [("att2seq", {"cell": "gru"}), ("att2seq", {"cell": "lstm"}), ("pepler", {"heads": 2})],

@@ -74,6 +74,40 @@ def test_without_a_vector_there_is_none_to_exchange():
     assert set(rows["system"]) == {"teacher", "own", "training"}
 
 
+def test_points_of_the_user_table_differ_in_nothing_else():
+    points = controls.table_points("tiny", 2)
+    for point in points:
+        experiments.complete({k: v for k, v in point.items() if k != "untrained"})
+    labels = [controls.label(point) for point in points if point["seed"] == 1]
+    assert labels == [
+        "base",
+        "user_table=sparse",
+        "user_table=sparse, user_init=zero",
+        "user_table=sparse, user_rank=8",
+        "user_table=sparse, user_rank=32",
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_users_without_training_are_asked_with_zero_and_with_random_rows(number, monkeypatch):
+    seen, give = [], controls.give_random_rows
+    monkeypatch.setattr(
+        controls, "give_random_rows",
+        lambda explainer, *args, **seed: (seen.append(explainer), give(explainer, *args, **seed)),
+    )  # fmt: skip
+    point = controls.table_points("tiny")[number] | {"steps": 2}
+    rows = pd.DataFrame(controls.measure(point))
+    systems = rows.groupby("users")["system"].agg(set).to_dict()
+    assert systems["unknown"] == {"teacher", "own", "random", "own - random"}
+    assert "random" not in systems["known"] and "shuffled" in systems["known"]
+    (explainer,) = seen
+    vectors = explainer.model.user_vectors()
+    assert len(vectors) == len(explainer.users) + 1 and vectors[0].abs().max() == 0
+    assert vectors[1:].abs().min(dim=1).values.min() > 0
+    if number == 0:
+        assert float(vectors[1:].std()) == pytest.approx(explainer.model.config.init_std, rel=0.1)
+
+
 def test_marked_evidence_is_measured_against_the_unmarked_and_chance():
     (point,) = (p for p in controls.points("tiny") if p.get("evidence"))
     rows = pd.DataFrame(controls.measure(point | {"steps": 2}))

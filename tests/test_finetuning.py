@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 import pytest
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
 
+from prism_utils.decoding import Explainer
 from prism_utils.errors import InputError
 from prism_utils.finetuning import Probe, Recipe, finetune, write_card
 from prism_utils.students.inputs import StudentSettings, UserTable
@@ -28,22 +31,29 @@ SETTINGS = StudentSettings(
 )
 
 
-def student(seed=0):
+def student(seed=0, num_users=4, **user_options):
     tokenizer = train_tokenizer([*FRAME["prompt"], *FRAME["text"]], whole_titles=TITLES)
     model = from_scratch(
-        tokenizer, len(USERS), d_model=32, layers=1, heads=2, max_positions=32, seed=seed
+        tokenizer,
+        num_users,
+        d_model=32,
+        layers=1,
+        heads=2,
+        max_positions=32,
+        seed=seed,
+        **user_options,
     )
     return model, tokenizer
 
 
-def train(out_dir, recipe, callbacks=None):
-    model, tokenizer = student()
+def train(out_dir, recipe, callbacks=None, **user_options):
+    model, tokenizer = student(**user_options)
     curve = finetune(
         model,
         tokenizer,
         FRAME,
         FRAME,
-        USERS,
+        UserTable(USERS.index),
         out_dir,
         settings=SETTINGS,
         recipe=recipe,
@@ -62,18 +72,23 @@ class Interrupt(TrainerCallback):
             raise KeyboardInterrupt
 
 
-def test_interrupted_training_resumes_to_the_same_weights(tmp_path):
+SPARSE = {"user_table": "sparse"}
+LOW_RANK = {"user_table": "sparse", "user_rank": 2, "user_init": "zero"}
+
+
+@pytest.mark.parametrize("how", [{}, SPARSE, LOW_RANK], ids=["dense", "sparse", "low-rank"])
+def test_interrupted_training_resumes_to_the_same_weights(tmp_path, how):
     recipe = Recipe(steps=30, batch_size=4, eval_every=10, patience=0)
-    whole, curve = train(tmp_path / "whole", recipe)
+    whole, curve = train(tmp_path / "whole", recipe, **how)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "cut", recipe, [Interrupt()])
+        train(tmp_path / "cut", recipe, [Interrupt()], **how)
     assert not (tmp_path / "cut" / "model.safetensors").exists()
     assert list((tmp_path / "cut").glob("checkpoints-*/checkpoint-10"))
-    resumed, again = train(tmp_path / "cut", recipe)
+    resumed, again = train(tmp_path / "cut", recipe, **how)
     assert curve["step"].tolist() == again["step"].tolist() == [10, 20, 30]
     pd.testing.assert_frame_equal(curve, again)
     for name, weight in whole.state_dict().items():
-        torch.testing.assert_close(weight, resumed.state_dict()[name], msg=name)
+        assert torch.equal(weight, resumed.state_dict()[name]), name
     assert not list((tmp_path / "cut").glob("checkpoints-*"))
 
 
@@ -119,6 +134,68 @@ def test_the_loss_falls_and_the_folder_is_complete(tmp_path):
     card = (tmp_path / "README.md").read_text()
     assert "| ROUGE-L | 0.25 |" in card and "| data | thirteen |" in card
     assert f"| {loss}" in card and "twelve" not in card
+
+
+def test_a_sparse_table_learns_like_a_dense_one(tmp_path):
+    """The vectors alone can say which user likes which film: four users, four texts."""
+    frame = pd.DataFrame(
+        {"prompt": "?", "text": [f"Try {t}." for t in TITLES], "user_id": list(USERS.index)}
+    )
+    recipe = Recipe(steps=120, batch_size=4, eval_every=60, learning_rate=1e-2, patience=0)
+    for name, how in {"dense": {}, "sparse": SPARSE, "low": LOW_RANK}.items():
+        model, tokenizer = student(**how)
+        out = tmp_path / name
+        data = (frame, frame, UserTable(USERS.index), out)
+        curve = finetune(
+            model, tokenizer, *data, settings=SETTINGS, recipe=recipe, progress=False
+        )  # fmt: skip
+        assert curve["valid_loss"].iloc[-1] < 0.1, name
+        reloaded = PrismForConditionalGeneration.from_pretrained(out)
+        assert torch.equal(reloaded.user_vectors(), model.user_vectors())
+        assert type(reloaded.model.encoder.user_embeddings) is torch.nn.Embedding
+
+
+def test_of_a_sparse_table_only_users_seen_remain(tmp_path):
+    users = UserTable(["nobody", *reversed(USERS.index), "never"])
+    model, tokenizer = student(num_users=6, **SPARSE)
+    recipe = Recipe(steps=12, batch_size=4, eval_every=6, patience=0)
+    settings = dataclasses.replace(SETTINGS, max_input_tokens=30)
+    finetune(
+        model, tokenizer, FRAME, FRAME, users, tmp_path,
+        settings=settings, recipe=recipe, progress=False,
+    )  # fmt: skip
+    assert users.index.tolist() == ["u3", "u2", "u1", "u0"]
+    assert users.rows(["never", "u3"]).tolist() == [0, 1]
+    explainer = Explainer.load(tmp_path)
+    assert explainer.users.index.equals(users.index)
+    assert explainer.model.config.num_users == model.config.num_users == 4
+    assert torch.equal(explainer.model.user_vectors(), model.user_vectors())
+    assert model.user_vectors()[1:].abs().min(dim=1).values.min() > 0
+    answers = [explainer.explain(item="Heat", user_id=user) for user in ("u0", "never")]
+    assert [answer.user_known for answer in answers] == [True, False]
+
+
+def test_schedule_and_clipping_reach_the_rows(tmp_path):
+    """Row by row, as the trainer saw them: with the schedule at its start, rows hardly move."""
+    moved = {}
+    for warmup in (0.0, 1.0):
+        model, _ = student(**SPARSE)
+        table = model.model.encoder.user_embeddings
+        table(torch.arange(1, 5))
+        before = table.settled()[1].weight.detach()
+        recipe = Recipe(steps=2, batch_size=12, eval_every=2, patience=0, warmup=warmup)
+        tokenizer = train_tokenizer([*FRAME["prompt"], *FRAME["text"]], whole_titles=TITLES)
+        data = (FRAME, FRAME, UserTable(USERS.index), tmp_path / str(warmup))
+        finetune(model, tokenizer, *data, settings=SETTINGS, recipe=recipe, progress=False)
+        after = model.model.encoder.user_embeddings.weight.detach()
+        moved[warmup] = float((after - before).abs().max())
+    assert 0 < moved[1.0] < 0.6 * moved[0.0]
+
+
+def test_a_sparse_table_on_several_devices_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(TrainingArguments, "world_size", 2)
+    with pytest.raises(InputError, match='"sparse" trains on one device: take "dense"'):
+        train(tmp_path, Recipe(steps=1), **SPARSE)
 
 
 def test_training_stops_early_and_keeps_the_best_weights(tmp_path):

@@ -235,6 +235,18 @@ TABLES = {
         ),
         "split",
     ),
+    "training_cost": (
+        pd.DataFrame(
+            {
+                "table": ["none", "dense", "dense", "sparse", "sparse"] * 2,
+                "users": [10, 10, 1000, 1000, 10] * 2,
+                "what": ["a step (ms)"] * 5 + ["peak (GiB)"] * 5,
+                "value": [1.0, 2.0, 90.0, 3.0, 2.5] * 2,
+                "low": [0.9, 1.9, 80.0, 2.0, 2.0] * 2,
+                "high": [1.1, 2.1, 99.0, 3.5, 2.6] * 2,
+            }
+        ),
+    ),
 }
 
 
@@ -359,3 +371,13 @@ def test_the_roof_bends_where_the_two_peaks_meet():
     x, y = panel.lines[0].get_data()
     assert np.allclose(y, np.minimum(1e11, 1e10 * x))
     assert panel.lines[1].get_ydata().tolist() == [1e9]
+
+
+def test_training_cost_has_a_panel_for_each_measure_and_a_line_for_each_table():
+    panels = plots.training_cost(*TABLES["training_cost"]).axes
+    assert [axes.get_ylabel() for axes in panels] == ["a step (ms)", "peak (GiB)"]
+    assert {axes.get_xscale() for axes in panels} == {axes.get_yscale() for axes in panels}
+    assert panels[0].get_yscale() == "log"
+    dense, sparse = (curve.lines[0].get_xydata().tolist() for curve in panels[0].containers)
+    assert dense == [[10, 2], [1000, 90]] and sparse == [[10, 2.5], [1000, 3]]
+    assert list(panels[0].lines[-1].get_ydata()) == [1, 1]  # without a table

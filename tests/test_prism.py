@@ -180,6 +180,7 @@ def test_beam_search_and_batching_do_not_mix_users(bart, batch):
         ({"scale": "2"}, "scale: '2' is unknown"),
         ({"user_dropout": 1.0}, "user_dropout: 1.0"),
         ({"num_users": -1}, "num_users: -1"),
+        ({"user_rank": -1}, "user_rank: -1 is negative; 0 is the full width"),
         ({"placement": "user_token"}, "needs user_token_id"),
     ],
 )
@@ -221,3 +222,77 @@ def test_a_user_table_that_does_not_fit_is_named(bart, tmp_path):
     student.save_pretrained(tmp_path)
     with pytest.raises(InputError, match="user table has 3 users.*num_users=5"):
         PrismForConditionalGeneration.from_pretrained(tmp_path, num_users=5)
+
+
+def test_a_low_rank_table_is_projected_saved_and_loaded(bart, batch, tmp_path):
+    reference, folder = bart
+    torch.manual_seed(0)
+    student = PrismForConditionalGeneration.from_pretrained(folder, num_users=500, user_rank=4)
+    encoder = student.eval().model.encoder
+    assert encoder.user_embeddings.weight.shape == (501, 4)
+    assert student.num_parameters() == reference.num_parameters() + 501 * 4 + 4 * 16
+    # Projected vectors start with the spread of full-width ones, N(0, init_std).
+    assert 0.15 < student.user_vectors()[1:].std() < 0.25
+    users = torch.tensor([1, 2, 3, 0])
+    vectors = encoder.user_embeddings(users) @ encoder.user_projection.weight.T
+    by_hand = reference(
+        inputs_embeds=reference.model.shared(batch["input_ids"]) + vectors[:, None],
+        attention_mask=batch["attention_mask"],
+        labels=batch["labels"],
+    )
+    torch.testing.assert_close(student(**batch, user_ids=users).logits, by_hand.logits)
+    student.save_pretrained(tmp_path)
+    again = PrismForConditionalGeneration.from_pretrained(tmp_path).eval()
+    assert again.config.user_rank == 4
+    assert torch.equal(again.user_vectors(), student.user_vectors())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"scale": "1/sqrt(d)"}, {"user_rank": 3}, {"user_rank": 3, "scale": "1/sqrt(d)"}],
+)
+def test_user_vectors_are_what_the_encoder_adds(bart, batch, options):
+    reference, folder = bart
+    student = PrismForConditionalGeneration.from_pretrained(folder, num_users=3, **options).eval()
+    vectors = student.user_vectors()
+    assert vectors.shape == (4, 16) and vectors[0].abs().max() == 0
+    assert vectors[1:].abs().min(dim=1).values.min() > 0
+    users = torch.tensor([3, 1, 0, 2])
+    by_hand = reference(
+        inputs_embeds=reference.model.shared(batch["input_ids"]) + vectors[users][:, None],
+        attention_mask=batch["attention_mask"],
+        labels=batch["labels"],
+    )
+    torch.testing.assert_close(student(**batch, user_ids=users).logits, by_hand.logits)
+
+
+def test_without_a_table_the_user_vectors_are_zero(bart):
+    student = PrismForConditionalGeneration.from_pretrained(
+        bart[1], num_users=3, placement="none", user_rank=2
+    )
+    assert student.user_vectors().shape == (4, 16) and student.user_vectors().abs().max() == 0
+    assert not any("user" in name for name in student.state_dict())
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_a_sparse_table_is_put_in_and_a_zero_one_starts_at_zero(bart, tmp_path, rank):
+    reference, folder = bart
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    train_tokenizer(["You liked Heat."], vocab_size=300).save_pretrained(tmp_path)
+    for init in ("normal", "zero"):
+        student, _ = from_checkpoint(
+            str(tmp_path), num_users=7, user_rank=rank, user_table="sparse", user_init=init
+        )
+        table = student.model.encoder.user_embeddings
+        assert (table.num_users, table.width, student.config.num_users) == (7, rank or 16, 7)
+        assert torch.equal(student.model.shared.weight[:60], reference.model.shared.weight)
+        table(torch.tensor([2]))
+        vectors = student.user_vectors()
+        assert vectors.shape == (8, 16) and vectors[1].abs().max() == 0
+        assert (vectors[2].abs().max() > 0) == (init == "normal")
+        dense, _ = from_checkpoint(str(tmp_path), num_users=7, user_rank=rank, user_init=init)
+        assert (dense.user_vectors()[1:].abs().max() > 0) == (init == "normal")
+    for wrong in ({"user_table": "spares"}, {"user_init": "zeros"}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))}: .* did you mean"):
+            from_checkpoint(str(tmp_path), num_users=7, **wrong)

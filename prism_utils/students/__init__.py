@@ -155,6 +155,9 @@ def _fit_prism(
     placement: str = "every_token",
     scale: str = "1",
     user_dropout: float = 0.0,
+    user_rank: int = 0,
+    user_table: str = "dense",
+    user_init: str = "normal",
 ) -> Any:
     """Train a Prism, as chapter 3 does: the same arguments give the same weights."""
     from ..decoding import Explainer
@@ -165,7 +168,14 @@ def _fit_prism(
     from .vocabulary import student_tokenizer
 
     users = UserTable(sorted(train["user_id"].unique()))
-    user_options = {"placement": placement, "scale": scale, "user_dropout": user_dropout}
+    user_options: dict[str, Any] = {
+        "placement": placement,
+        "scale": scale,
+        "user_dropout": user_dropout,
+        "user_rank": user_rank,
+        "user_table": user_table,
+        "user_init": user_init,
+    }
     if init_from:
         model, tokenizer = from_checkpoint(init_from, len(users), seed=recipe.seed, **user_options)
     else:

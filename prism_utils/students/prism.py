@@ -15,14 +15,24 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration
+from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.bart.modeling_bart import BartEncoder
 
 from ..errors import InputError, nearest
 from .inputs import UNKNOWN_USER, USER_TOKEN
+from .user_rows import UserRows
 
 PLACEMENTS = ("every_token", "user_token", "none")
 SCALES = ("1", "1/sqrt(d)")
+USER_TABLES = ("dense", "sparse")
+USER_INITS = ("normal", "zero")
+
+
+def _check_choices(*asked: tuple[str, str, tuple[str, ...]]) -> None:
+    for name, value, choices in asked:
+        if value not in choices:
+            raise InputError(f"{name}: {value!r} is unknown; {nearest(str(value), choices)}")
 
 
 class PrismConfig(BartConfig):
@@ -35,6 +45,8 @@ class PrismConfig(BartConfig):
     scale: factor on the vector, `1` (equation 5) or `1/sqrt(d)` (Cao and Lio 2024).
     user_dropout: share of training samples whose user is replaced by the unknown one (paper: 0).
     user_token_id: id of the placeholder token that `user_token` placement looks for.
+    user_rank: width of the table's rows, which one matrix, shared by all users, then projects to
+        d_model; 0 is the full width without that matrix (equation 5).
 
     Raises `InputError` for a value outside these.
     """
@@ -48,18 +60,16 @@ class PrismConfig(BartConfig):
         scale: str = "1",
         user_dropout: float = 0.0,
         user_token_id: int | None = None,
+        user_rank: int = 0,
         **kwargs: Any,
     ) -> None:
-        for name, value, choices in (
-            ("placement", placement, PLACEMENTS),
-            ("scale", scale, SCALES),
-        ):
-            if value not in choices:
-                raise InputError(f"{name}: {value!r} is unknown; {nearest(str(value), choices)}")
+        _check_choices(("placement", placement, PLACEMENTS), ("scale", scale, SCALES))
         if not 0 <= user_dropout < 1:
             raise InputError(f"user_dropout: {user_dropout} is not in [0, 1)")
         if num_users < 0:
             raise InputError(f"num_users: {num_users} is negative")
+        if user_rank < 0:
+            raise InputError(f"user_rank: {user_rank} is negative; 0 is the full width")
         if placement == "user_token" and user_token_id is None:
             raise InputError("placement 'user_token' needs user_token_id")
         super().__init__(**kwargs)
@@ -68,6 +78,7 @@ class PrismConfig(BartConfig):
         self.scale = scale
         self.user_dropout = user_dropout
         self.user_token_id = user_token_id
+        self.user_rank = user_rank
 
 
 class PrismEncoder(BartEncoder):
@@ -80,11 +91,26 @@ class PrismEncoder(BartEncoder):
         width = self.embed_tokens.embedding_dim
         if config.placement != "none":
             # padding_idx: row 0 is initialised to zero and receives no gradient.
-            self.user_embeddings = nn.Embedding(
-                config.num_users + 1, width, padding_idx=UNKNOWN_USER
+            self.user_embeddings: nn.Embedding | UserRows = nn.Embedding(
+                config.num_users + 1, config.user_rank or width, padding_idx=UNKNOWN_USER
             )
+            if config.user_rank:
+                self.user_projection = nn.Linear(config.user_rank, width, bias=False)
         self.user_scale = width**-0.5 if config.scale == "1/sqrt(d)" else 1.0
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is getattr(self, "user_projection", None):
+            # So that projected vectors start with the spread of full-width ones.
+            init.normal_(module.weight, std=self.config.user_rank**-0.5)
+
+    def user_vectors(self, user_ids: torch.Tensor) -> torch.Tensor:
+        """What is added for these rows of the user table: (batch,) -> (batch, d_model)."""
+        vectors = self.user_embeddings(user_ids)
+        if self.config.user_rank:
+            vectors = self.user_projection(vectors)
+        return self.user_scale * vectors
 
     def forward(
         self,
@@ -101,7 +127,7 @@ class PrismEncoder(BartEncoder):
             if self.training and self.config.user_dropout > 0:
                 dropped = torch.rand(user_ids.shape, device=user_ids.device)
                 user_ids = user_ids.masked_fill(dropped < self.config.user_dropout, UNKNOWN_USER)
-            vectors = self.user_scale * self.user_embeddings(user_ids).unsqueeze(1)  # (batch, 1, d)
+            vectors = self.user_vectors(user_ids).unsqueeze(1)  # (batch, 1, d)
             if self.config.placement == "user_token":
                 if input_ids is None:
                     raise ValueError("placement 'user_token' needs input_ids, not inputs_embeds")
@@ -143,11 +169,6 @@ class PrismForConditionalGeneration(BartForConditionalGeneration):
         self.model.encoder = encoder
         self.post_init()
 
-    def user_vectors(self) -> torch.Tensor:
-        """What equation 5 adds for each user (num_users + 1, d_model), scaled; row 0 is zero."""
-        encoder = self.model.encoder
-        return encoder.user_scale * encoder.user_embeddings.weight
-
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls, path: str | os.PathLike[str], *args: Any, **kwargs: Any
@@ -163,6 +184,14 @@ class PrismForConditionalGeneration(BartForConditionalGeneration):
                     f"num_users={kwargs['num_users']}; leave num_users out to load it as it is"
                 )
         return super().from_pretrained(path, *args, **kwargs)
+
+    @torch.no_grad()
+    def user_vectors(self) -> torch.Tensor:
+        """Every user's vector as it is added, (num_users + 1, d_model); row 0 is zero."""
+        users = torch.arange(self.config.num_users + 1, device=self.device)
+        if self.config.placement == "none":
+            return torch.zeros(len(users), self.model.shared.embedding_dim, device=self.device)
+        return self.model.encoder.user_vectors(users)
 
     def forward(  # type: ignore[override]
         self,
@@ -207,15 +236,19 @@ def from_scratch(
     max_positions: int = 256,
     dropout: float = 0.0,
     seed: int = 0,
+    user_table: str = "dense",
+    user_init: str = "normal",
     **user_options: Any,
 ) -> PrismForConditionalGeneration:
-    """A small student with random weights; user_options: placement, scale, user_dropout.
+    """A small student with random weights; user_options: placement, scale, user_dropout, user_rank.
 
     Its initialisation is not BART's N(0, 0.02), which suits d_model 768: at standard deviation
-    1/sqrt(d_model), embeddings times sqrt(d_model), the scale follows the width.
+    1/sqrt(d_model), embeddings times sqrt(d_model), the scale follows the width. `user_table` and
+    `user_init` are as for `from_checkpoint`.
     """
+    _check_choices(("user_table", user_table, USER_TABLES), ("user_init", user_init, USER_INITS))
     torch.manual_seed(seed)
-    return PrismForConditionalGeneration(
+    model = PrismForConditionalGeneration(
         PrismConfig(
             vocab_size=len(tokenizer),
             d_model=d_model,
@@ -229,28 +262,61 @@ def from_scratch(
             dropout=dropout,
             init_std=d_model**-0.5,
             scale_embedding=True,
-            num_users=num_users,
+            num_users=num_users if user_table == "dense" else 0,
             user_token_id=tokenizer.convert_tokens_to_ids(USER_TOKEN),
             **user_options,
         )
     )
+    give_users(model, num_users, user_table=user_table, user_init=user_init, seed=seed)
+    return model
 
 
 def from_checkpoint(
-    path: str, num_users: int, *, seed: int = 0, **user_options: Any
+    path: str,
+    num_users: int,
+    *,
+    seed: int = 0,
+    user_table: str = "dense",
+    user_init: str = "normal",
+    **user_options: Any,
 ) -> tuple[PrismForConditionalGeneration, Any]:
     """A student that starts from a BART checkpoint (a folder or a hub name), and its tokenizer.
 
     The checkpoint's weights are kept unchanged; the user table is drawn from N(0, init_std)
-    (section 4.3: "randomly initialized"). `user_token` placement adds one token for its
-    placeholder. user_options: placement, scale, user_dropout.
+    (section 4.3: "randomly initialized"), or all zero with `user_init` "zero". `user_table` is
+    "dense", or "sparse" for rows that are made when training first sees their user (`UserRows`).
+    `user_token` placement adds one token for its placeholder. user_options: placement, scale,
+    user_dropout, user_rank.
     """
+    _check_choices(("user_table", user_table, USER_TABLES), ("user_init", user_init, USER_INITS))
     torch.manual_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(path)
     if user_options.get("placement") == "user_token":
         tokenizer.add_special_tokens({"additional_special_tokens": [USER_TOKEN]})
         user_options["user_token_id"] = tokenizer.convert_tokens_to_ids(USER_TOKEN)
-    model = PrismForConditionalGeneration.from_pretrained(path, num_users=num_users, **user_options)
+    model = PrismForConditionalGeneration.from_pretrained(
+        path, num_users=num_users if user_table == "dense" else 0, **user_options
+    )
     if len(tokenizer) > model.config.vocab_size:
         model.resize_token_embeddings(len(tokenizer))
+    give_users(model, num_users, user_table=user_table, user_init=user_init, seed=seed)
     return model, tokenizer
+
+
+def give_users(
+    model: PrismForConditionalGeneration,
+    num_users: int,
+    *,
+    user_table: str,
+    user_init: str = "normal",
+    seed: int = 0,
+) -> None:
+    """Put a sparse user table into a model, or set a dense one, which it has, to zero if asked."""
+    model.config.num_users = num_users
+    encoder = model.model.encoder
+    if model.config.placement != "none" and user_table == "sparse":
+        std = model.config.init_std if user_init == "normal" else None
+        width = encoder.user_embeddings.embedding_dim
+        encoder.user_embeddings = UserRows(num_users, width, std=std or 0.0, seed=seed)
+    elif model.config.placement != "none" and user_init == "zero":
+        nn.init.zeros_(encoder.user_embeddings.weight)
