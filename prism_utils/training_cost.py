@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .efficiency import GIB, Timer, _memory, _reset_peak, environment, user_table_parameters
+from .devices import Timer, environment, memory, reset_peak
+from .efficiency import GIB, user_table_parameters
 from .students.prism import PrismConfig, PrismForConditionalGeneration, give_users
 from .students.user_rows import RowAdamW, UserRows
 
@@ -212,12 +213,12 @@ def _peak_here(
     # What libraries load and keep on first use belongs to no table.
     Training("none", 1, d_model=8, device=device).step()
     gc.collect()
-    before = _memory(device)
+    before = memory(device)
     training = Training(*point, device=device, **size)
     gc.collect()
-    _reset_peak(device)  # what building took for a moment is not the memory of training
+    reset_peak(device)  # what building took for a moment is not the memory of training
     _warm(training, steps)
-    found = {"peak_bytes": _memory(device, peak=True) - before}
+    found = {"peak_bytes": memory(device, peak=True) - before}
     return found if training.seen is None else found | {"seen": training.seen}
 
 
