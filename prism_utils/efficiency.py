@@ -761,27 +761,24 @@ def _groups(needs: Mapping[Cell, float], room: float) -> list[list[Cell]]:
 
 def _reason(cell: Cell, record: Mapping[str, Any], device: str) -> str | None:
     """Why a cell stays out, from what the record holds already; None: it is to be measured."""
-    at_reference = {
-        _cell_of(row).variant: row for row in record["cells"] if _cell_of(row).setting == REFERENCE
-    }
-    reference = at_reference.get(cell.variant)
-    if reference is None:
+    measured = [(_cell_of(row), row["median_s"]) for row in record["cells"]]
+    reference = {known.variant: taken for known, taken in measured if known.setting == REFERENCE}
+    half, single = (reference.get((cell.model, d, cell.backend)) for d in ("bfloat16", "float32"))
+    if cell.dtype == "bfloat16" and not device.startswith("cuda") and half and single:
+        if half > 0.95 * single:
+            return f"bfloat16 takes {half / single:.2f} times as long as float32 on this CPU"
+    alike = [(taken, known) for known, taken in measured if known.variant == cell.variant]
+    if not alike:
         return None
-    single = at_reference.get((cell.model, "float32", cell.backend))
-    if cell.dtype == "bfloat16" and not device.startswith("cuda") and single:
-        ratio = reference["median_s"] / single["median_s"]
-        if ratio > 0.95:
-            return f"bfloat16 takes {ratio:.2f} times as long as float32 on this CPU"
-    shape = next(row["work"] for row in record["models"] if row["model"] == cell.model)
-    peak = Peak(**record["peaks"][cell.dtype])
-    ideal, known = (
-        roofline.floors(roofline.steps(roofline.Shape(**shape), *setting, BYTES[cell.dtype]), peak)[
-            "floor_s"
-        ]
-        for setting in (cell.setting, REFERENCE)
+    # As much longer than the slowest one measured so far as its floor is higher.
+    slowest, known = max(alike, key=lambda pair: pair[0])
+    work = next(row["work"] for row in record["models"] if row["model"] == cell.model)
+    shape, peak = roofline.Shape(**work), Peak(**record["peaks"][cell.dtype])
+    wanted, had = (
+        roofline.floors(roofline.steps(shape, *c.setting, BYTES[c.dtype]), peak)["floor_s"]
+        for c in (cell, known)
     )
-    estimate = reference["median_s"] * ideal / known
-    longest = record["settings"]["longest"]
+    estimate, longest = slowest * wanted / had, record["settings"]["longest"]
     if estimate > longest:
         return f"one generation would take about {estimate:.0f} s, more than {longest:g} s"
     return None

@@ -369,6 +369,13 @@ def test_slow_cells_are_foreseen(tiny):
     assert reason.startswith("one generation would take about ") and "more than 15 s" in reason
     assert efficiency._reason(Cell("tiny-bart", 1, 128, 40), record, "cpu") is None
     assert efficiency._reason(Cell("tiny-t5", 1, 256, 80), record, "cpu") is None  # not known
+    # The slowest cell measured so far is the measure: here it shows that batches are cheap.
+    batch = Cell("tiny-bart", 32, 256, 40)
+    assert "would take about" in efficiency._reason(batch, record, "cpu")
+    record["cells"].append(reference(seconds=11.0) | {"batch_size": 8})
+    assert "would take about" in efficiency._reason(batch, record, "cpu")
+    record["cells"][-1] |= {"batch_size": 31}
+    assert efficiency._reason(batch, record, "cpu") is None
 
     half = Cell("tiny-bart", 1, 256, 20, "bfloat16")
     record["cells"].append(reference(dtype="bfloat16", seconds=20.0))
