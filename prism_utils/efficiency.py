@@ -1059,7 +1059,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=10, help="rounds of a cell at most")
     parser.add_argument("--least", type=int, default=3, help="rounds of a cell at least")
-    parser.add_argument("--seconds", type=float, default=10.0,
+    parser.add_argument("--seconds", type=float, default=5.0,
                         help="after which a cell ends that had its least rounds")  # fmt: skip
     parser.add_argument("--longest", type=float, default=60.0,
                         help="a cell is left out if one generation takes more seconds")  # fmt: skip
