@@ -226,7 +226,8 @@ def measure_quality(
 ) -> dict[str, Any]:
     """A record: students that differ in their user table alone, over seeds (`controls.summary`).
 
-    System "own - base" is a table against the dense one, seed by seed. work: a folder for the points (`sweeps.run`): the same call resumes there.
+    System "own - base" is a table against the dense one, seed by seed. work: a folder for the
+    points (`sweeps.run`): the same call resumes there.
     """
     import pandas as pd  # here: the other measurements need torch and transformers alone
 
