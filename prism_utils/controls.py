@@ -349,6 +349,19 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="sd")
 
 
+def against_base(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `measure` less those of setting "base", same seed, users and metric: "own - base".
+
+    They hold for one seed each and have no interval; `summary` gives one over seeds.
+    """
+    own = rows[rows["system"] == "own"]
+    keys = ["seed", "users", "metric"]
+    base = own[own["setting"] == "base"].set_index(keys)["value"]
+    other = own[own["setting"] != "base"]
+    value = other["value"] - base.reindex(pd.MultiIndex.from_frame(other[keys])).to_numpy()
+    return other.assign(system="own - base", value=value, low=np.nan, high=np.nan)
+
+
 def length_bins(lengths: Iterable[int], width: int = 5, most: int = 50) -> pd.Categorical:
     """Lengths of histories in the bins of the cold-start curve: 1-5, 6-10, ..., 46-50.
 

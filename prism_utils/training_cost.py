@@ -227,13 +227,18 @@ def measure_quality(
 ) -> dict[str, Any]:
     """A record: students that differ in their user table alone, over seeds (`controls.summary`).
 
-    work: a folder for the points (`sweeps.run`): the same call resumes there.
+    System "own - base" is a table against the dense one, seed by seed. work: a folder for the
+    points (`sweeps.run`): the same call resumes there.
     """
-    from . import controls, sweeps  # here: the other measurements need torch and transformers alone
+    import pandas as pd  # here: the other measurements need torch and transformers alone
+
+    from . import controls, sweeps
     from .runs import provenance
 
     points = controls.table_points(grid, seeds)
-    table = controls.summary(sweeps.run(controls.measure, points, work, workers=workers))
+    measured = sweeps.run(controls.measure, points, work, workers=workers)
+    measured = pd.concat([measured, controls.against_base(measured)], ignore_index=True)
+    table = controls.summary(measured)
     facts = {"grid": grid, "points": len(points), "seeds": seeds, "base": points[0]}
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return {

@@ -199,3 +199,16 @@ def test_intervals_are_over_seeds_where_there_are_several():
     )
     assert table.loc["base", ["n", "seeds"]].tolist() == [30, 3]
     assert table.loc["x", ["value", "low", "high", "n", "seeds"]].tolist() == [0.4, 0.3, 0.6, 10, 1]
+
+
+def test_settings_are_set_against_the_base_seed_by_seed():
+    row = {"users": "known", "metric": "voice", "low": 0.0, "high": 1.0, "n": 5}
+    values = {("base", 0): 0.5, ("base", 1): 0.1, ("x", 1): 0.4, ("x", 0): 0.6}
+    rows = pd.DataFrame(
+        row | {"setting": s, "seed": n, "system": "own", "value": v} for (s, n), v in values.items()
+    )
+    other = rows.assign(system="zero", value=9.0)
+    apart = controls.against_base(pd.concat([rows, other], ignore_index=True))
+    assert set(apart["setting"]) == {"x"} and set(apart["system"]) == {"own - base"}
+    assert apart.set_index("seed")["value"].to_dict() == pytest.approx({1: 0.3, 0: 0.1})
+    assert controls.summary(apart)["value"].tolist() == pytest.approx([0.2])

@@ -91,5 +91,6 @@ def test_quality_is_a_record_of_students_that_differ_in_their_table(tmp_path, mo
     record = training_cost.measure_quality(tmp_path, grid="tiny", seeds=2)
     rows = record["tables"]["user_table"]
     assert [row["setting"] for row in rows][:2] == ["base", "user_table=sparse"]
-    assert len(rows) == 5 and {row["seeds"] for row in rows} == {2}
+    assert len(rows) == 5 + 4 and {row["seeds"] for row in rows} == {2}
+    assert {row["value"] for row in rows if row["system"] == "own - base"} == {0}
     assert record["provenance"]["parameters"]["points"] == 10
