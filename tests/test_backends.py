@@ -229,6 +229,11 @@ def test_backends_of_a_saved_student(folder):
         assert Explainer.load(folder, backend=name).backend.name == name
     graph = Explainer.load(folder, backend="graph", device="cpu")
     assert graph.explain(ASKED) == told and len(graph.explain(ASKED, num_beams=2)) == 3
+    half = Explainer.load(folder, device="cpu", dtype="bfloat16")
+    assert half.backend.name == "torch" and half.model.dtype == torch.bfloat16
+    assert len(half.explain(ASKED)) == 3
+    with pytest.raises(InputError, match="dtype 'int8' is unknown"):
+        Explainer.load(folder, dtype="int8")
     with pytest.raises(InputError, match="backend 'onx' is unknown: did you mean 'onnx'"):
         Explainer.load(folder, backend="onx")
 

@@ -30,6 +30,7 @@ from ..students.inputs import (
 )
 
 BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8", "graph")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Backend(Protocol):
@@ -102,7 +103,13 @@ class Explainer:
 
     @classmethod
     def load(
-        cls, path: Path | str, *, backend: str = "auto", device: str | None = None, **options: Any
+        cls,
+        path: Path | str,
+        *,
+        backend: str = "auto",
+        device: str | None = None,
+        dtype: str = "float32",
+        **options: Any,
     ) -> Explainer:
         """Load what `finetuning.finetune` saved or `python -m prism_utils.decoding export` wrote.
 
@@ -113,9 +120,10 @@ class Explainer:
         "auto" takes "onnx" on a CPU where onnx and onnxruntime are installed, "torch" elsewhere,
         and "torch" again for what "onnx" cannot do (beams, sampling). An exported student has the
         backend that it was exported for.
-        device: of "torch". options: name, batch_size, progress. Raises `InputError` if the folder
-        is no student, if its user table and weights do not belong together, or for a backend that
-        is unknown or not installed.
+        device: of "torch" and "graph". dtype: of their weights, "float32", "bfloat16" or "float16";
+        another than "float32" makes "auto" take "torch". options: name, batch_size, progress.
+        Raises `InputError` if the folder is no student, if its user table and weights do not
+        belong together, or for a backend that is unknown or not installed.
         """
         folder = Path(path)
         settings = StudentSettings.load(folder)
@@ -125,6 +133,8 @@ class Explainer:
             items = tables.read_table(folder / "items.parquet", "items")
         if backend not in BACKENDS:
             raise InputError(f"backend {backend!r} is unknown: {nearest(backend, BACKENDS)}")
+        if dtype not in DTYPES:
+            raise InputError(f"dtype {dtype!r} is unknown: {nearest(dtype, DTYPES)}")
         if (folder / "export.json").is_file():
             from .onnx_backend import OnnxBackend, RuntimeTokenizer
 
@@ -140,7 +150,7 @@ class Explainer:
 
         from .torch_backend import TorchBackend
 
-        reference = TorchBackend.load(folder, device)
+        reference = TorchBackend.load(folder, device, dtype)
         config = reference.config
         _same_users(folder, users, config.num_users, config.placement)
         tokenizer = AutoTokenizer.from_pretrained(folder, config=config)
@@ -272,7 +282,8 @@ def _fast(reference: Any, backend: str) -> Backend:
 
         return GraphBackend(reference.model)
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    if backend == "auto" and (missing or reference.model.device.type != "cpu"):
+    plain = str(reference.model.dtype) == "torch.float32" and reference.model.device.type == "cpu"
+    if backend == "auto" and (missing or not plain):
         return reference
     if missing:
         raise InputError(f"backend {backend!r} needs {' and '.join(missing)}: pip install it")

@@ -25,11 +25,11 @@ class TorchBackend:
         self.config = model.config
 
     @classmethod
-    def load(cls, folder: Path, device: str | None = None) -> TorchBackend:
+    def load(cls, folder: Path, device: str | None = None, dtype: str = "float32") -> TorchBackend:
         """The student in `folder`, by default on a GPU if there is one."""
         model = PrismForConditionalGeneration.from_pretrained(folder)
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(model.to(target))  # type: ignore[arg-type]
+        return cls(model.to(target, getattr(torch, dtype)))  # type: ignore[arg-type]
 
     @torch.inference_mode()
     def generate(
