@@ -84,12 +84,11 @@ def test_float32_writes_the_tokens_that_generate_writes(batch, make):
 
 
 @pytest.mark.parametrize("asked", [{}, {"no_repeat_ngram_size": 2}, {"forced_eos_token_id": 2}])
-def test_drafts_change_nothing_but_the_time(asked, monkeypatch):
+def test_drafts_change_nothing_but_the_time(asked):
     model = student(1)
     model.generation_config.update(**asked)
     plain = [from_model(model, precision, threads=1) for precision in ("float32", "mixed")]
-    monkeypatch.setattr("prism_utils.decoding.export._DRAFTED_BYTES", 0)
-    drafted = [from_model(model, precision, threads=1) for precision in ("float32", "mixed")]
+    drafted = [from_model(model, p, draft=True, threads=1) for p in ("float32", "mixed")]
     inputs, users = requests(8, 12)
     for one, user in zip(inputs, users, strict=True):
         for lengths in ((1, 0), (36, 0), (40, 20)):
@@ -99,21 +98,12 @@ def test_drafts_change_nothing_but_the_time(asked, monkeypatch):
             assert told[3] == told[1]
 
 
-def test_drafts_are_checked_many_at_a_time(monkeypatch):
+def test_drafts_are_checked_many_at_a_time():
     """Else they would cost time: the large decoder runs far less often than it writes tokens."""
-    monkeypatch.setattr("prism_utils.decoding.export._DRAFTED_BYTES", 0)
-    backend = from_model(student(1), threads=1)
-    asked = []
-    step = onnx_backend._State.step
-
-    def counted(state, embeds, past):
-        if not state.rough:
-            asked.append(embeds.shape[1])
-        return step(state, embeds, past)
-
-    monkeypatch.setattr(onnx_backend._State, "step", counted)
+    backend = from_model(student(1), draft=True, threads=1)
     (text,) = backend.generate([[0, 7, 8, 2]], [1], max_new_tokens=36, min_new_tokens=36)
-    assert len(asked) < len(text) / 3 and max(asked) > 8
+    assert backend.drafted["tokens"] == len(text) == 36
+    assert 36 / (onnx_backend.DRAFT_TOKENS + 1) < backend.drafted["checks"] < 36 / 3
 
 
 @FAST

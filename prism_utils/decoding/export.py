@@ -205,9 +205,12 @@ def _decoder(shape: Shape, weights: dict[str, np.ndarray], precision: str, exact
 
 
 def arrays_and_graphs(
-    model: Any, precision: str
+    model: Any, precision: str, draft: bool | None = None
 ) -> tuple[Shape, dict[str, np.ndarray], dict[str, Any]]:
-    """Shape, arrays and graphs (encoder, decoder, perhaps draft) of a Prism or a plain BART."""
+    """Shape, arrays and graphs (encoder, decoder, perhaps draft) of a Prism or a plain BART.
+
+    draft: whether 8-bit drafts are made of single texts; None: where the decoder is large.
+    """
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r} is unknown: {nearest(precision, PRECISIONS)}")
     shape = shape_of(model, precision)
@@ -234,16 +237,21 @@ def arrays_and_graphs(
         "decoder": _decoder(shape, weights, inner, exact=precision == "float32"),
     }
     size = sum(w.nbytes for name, w in weights.items() if name.startswith("model.decoder.layers"))
-    if precision != "int8" and size >= _DRAFTED_BYTES:
+    if precision != "int8" and (size >= _DRAFTED_BYTES if draft is None else draft):
         graphs["draft"] = _decoder(shape, weights, "int8", exact=False)
     return shape, arrays, graphs
 
 
 def from_model(
-    model: Any, precision: str = "float32", *, threads: int | None = None, reference: Any = None
+    model: Any,
+    precision: str = "float32",
+    *,
+    draft: bool | None = None,
+    threads: int | None = None,
+    reference: Any = None,
 ) -> OnnxBackend:
-    """A backend in memory; `reference` answers what greedy decoding cannot."""
-    shape, arrays, graphs = arrays_and_graphs(model, precision)
+    """A backend in memory; draft as above, `reference` answers what greedy decoding cannot."""
+    shape, arrays, graphs = arrays_and_graphs(model, precision, draft)
     written = {name: graph.SerializeToString() for name, graph in graphs.items()}
     return OnnxBackend(shape, arrays, written, threads=threads, reference=reference)
 

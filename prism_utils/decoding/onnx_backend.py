@@ -68,6 +68,7 @@ class OnnxBackend:
         self.name = "onnx" if shape.precision == "float32" else f"onnx-{shape.precision}"
         self.vectors = arrays["users"]
         self.reference = reference
+        self.drafted = {"tokens": 0, "checks": 0}  # written so far from drafts, and checks of them
         self._embeddings = arrays["embeddings"]
         self._positions = arrays["encoder_positions"], arrays["decoder_positions"]
         self._bias = arrays["output_bias"]
@@ -214,9 +215,11 @@ class OnnxBackend:
                     break
             known = len(tokens) - 1
             hidden, candidates = self._step(decoder, np.array([guess[known:]]), known)
+            self.drafted["checks"] += 1
             for place in range(len(guess) - known):
                 at = hidden[:, place], candidates[:, place], np.array([tokens])
                 tokens.append(int(self._choose(*at, longest, shortest)[0]))
+                self.drafted["tokens"] += 1
                 if tokens[-1] in self.config.ends or len(tokens) > longest:
                     return tokens[1:]
                 if tokens != guess[: len(tokens)]:
