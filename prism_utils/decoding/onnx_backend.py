@@ -309,9 +309,10 @@ class _State:
         embeds: (batch, new, d). past: tokens whose entries stand; later ones are overwritten.
         """
         total = past + embeds.shape[1]
-        self._binding.bind_cpu_input("embeds", embeds)
-        self._binding.bind_cpu_input("last", np.full(len(embeds), total - 1, np.int32))
-        self._binding.bind_cpu_input("total", np.array([total], np.int32))
+        last, whole = np.full(len(embeds), total - 1, np.int32), np.array([total], np.int32)
+        # Named, not passed as they are made: a binding does not keep what it points to alive.
+        for name, values in (("embeds", embeds), ("last", last), ("total", whole)):
+            self._binding.bind_cpu_input(name, values)
         for name in ("hidden", "candidates"):  # the last two outputs; their size follows `new`
             self._binding.bind_output(name)
         self._session.run_with_iobinding(self._binding)
