@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prism_utils import book, claims, experiments, paper
-from prism_utils.errors import InputError
-from prism_utils.human_eval.likert import compare_systems
-from prism_utils.runs import Run, write_json
-from prism_utils.verdicts import (
+from prism_utils import claims, experiments
+from prism_utils.claims import paper
+from prism_utils.claims.register import JUDGES
+from prism_utils.claims.verdicts import (
     CONTRADICTED,
     DIRECTION,
     INCONCLUSIVE,
@@ -34,6 +33,10 @@ from prism_utils.verdicts import (
     untestable,
     weakest,
 )
+from prism_utils.errors import InputError
+from prism_utils.human_eval.likert import compare_systems
+from prism_utils.runs import Run, write_json
+from prism_utils.study import book
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {"profile": "quick", "corpus": "embedded", "teacher": "grammar", "device": {"cpu": "a CPU"}}
@@ -208,7 +211,7 @@ def test_every_claim_is_judged_even_without_a_run(make_run) -> None:
     found = claims.judge(make_run({}))
     assert tuple(found.columns) == claims.COLUMNS
     assert list(found["name"]) == list(paper.CLAIMS)
-    assert set(claims._JUDGES) == set(paper.CLAIMS)
+    assert set(JUDGES) == set(paper.CLAIMS)
     assert found["verdict"].map(is_verdict).all() and found["why"].str.len().gt(0).all()
     waiting = found[found["verdict"].str.contains("run chapter")]
     asked = waiting["verdict"].str.extract(r"run chapter (\w+) first")[0]

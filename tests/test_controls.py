@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prism_utils import controls, experiments
+from prism_utils import experiments
 from prism_utils.errors import InputError
+from prism_utils.experiments import controls
 from prism_utils.metrics.grounding import Grounding
 from prism_utils.students.inputs import UserTable
 

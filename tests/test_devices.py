@@ -5,8 +5,8 @@ import types
 import pytest
 import torch
 
-from prism_utils import devices
-from prism_utils.devices import Timer, joules
+from prism_utils.efficiency import devices
+from prism_utils.efficiency.devices import Timer, joules
 
 
 def test_a_running_timer_cannot_be_read():

@@ -12,33 +12,41 @@ import pytest
 import torch
 from transformers import BartForConditionalGeneration, T5ForConditionalGeneration
 
-from prism_utils import devices, efficiency
+from prism_utils import efficiency
 from prism_utils.efficiency import (
     BACKENDS,
     CONFIGURATIONS,
     REFERENCE,
-    Backed,
     Cell,
     against_floors,
     axes,
     build,
     crossed,
+    devices,
     distillation,
+    distilling,
     generate,
     grid,
-    main,
     make_inputs,
     measure,
+    models,
     parameter_count,
     peak_memory,
     ratios,
     run_grid,
     user_table_parameters,
 )
+from prism_utils.efficiency import __main__ as program
+from prism_utils.efficiency import (
+    record as records,
+)
+from prism_utils.efficiency.grids import cell_of
+from prism_utils.efficiency.roofline import Peak, shape_of, steps
+from prism_utils.efficiency.timing import Backed
 
-TINY_BART = efficiency._bart(1, 16, 2, 60, 64)
-TINY_T5 = efficiency._t5(1, 16, 2, 24)
-TINY_LLAMA = efficiency._llama(1, 16, 2, 1, 24, 60)
+TINY_BART = models._bart(1, 16, 2, 60, 64)
+TINY_T5 = models._t5(1, 16, 2, 24)
+TINY_LLAMA = models._llama(1, 16, 2, 1, 24, 60)
 
 
 @pytest.fixture
@@ -241,8 +249,8 @@ def test_an_axis_varies_one_thing():
 def quick(monkeypatch, tiny):
     """No probe of the device and no second process: both have their own tests."""
     fake = {"peak_bytes": 6, "weight_bytes": 1, "cache_bytes": 2, "activation_bytes": 3}
-    monkeypatch.setattr(efficiency, "peak_memory", lambda *a, **k: fake)
-    monkeypatch.setattr(devices, "probe", lambda *a: efficiency.Peak(1e12, 1e10, "made up"))
+    monkeypatch.setattr(records, "peak_memory", lambda *a, **k: fake)
+    monkeypatch.setattr(devices, "probe", lambda *a: Peak(1e12, 1e10, "made up"))
     return crossed(["tiny-bart", "tiny-t5"], (1, 2), (4,), (3,))
 
 
@@ -254,7 +262,7 @@ def test_a_record_says_what_was_measured_where(quick, tmp_path):
         "kind", "date", "commit", "device", "gpu", "threads", "wait_policy", "versions", "settings",
         "peaks", "models", "cells", "left_out", "distillation",
     }  # fmt: skip
-    assert [efficiency._cell_of(row) for row in record["cells"]] == quick
+    assert [cell_of(row) for row in record["cells"]] == quick
     assert [row["rounds"] for row in record["cells"]] == [3] * 4  # at least three
     assert record["cells"][0]["beside"] == ["tiny-t5 float32 generate"]
     assert record["settings"]["weights"] == "random"
@@ -268,9 +276,9 @@ def test_a_second_run_measures_only_what_is_missing(quick, tmp_path, monkeypatch
     out = tmp_path / "cpu.json"
     first = run_grid(quick[:2], out=out, repeats=3)
     asked = []
-    real = efficiency.measure
+    real = records.measure
     monkeypatch.setattr(
-        efficiency, "measure", lambda m, **k: asked.append(k["batch_size"]) or real(m, **k)
+        records, "measure", lambda m, **k: asked.append(k["batch_size"]) or real(m, **k)
     )
     second = run_grid(quick, out=out, repeats=3)
     assert asked == [2]
@@ -281,14 +289,14 @@ def test_a_second_run_measures_only_what_is_missing(quick, tmp_path, monkeypatch
 
 def test_an_interrupted_run_keeps_its_finished_cells(quick, tmp_path, monkeypatch):
     out = tmp_path / "cpu.json"
-    real = efficiency.measure
+    real = records.measure
 
     def stops(models, **given):
         if given["batch_size"] == 2:
             raise KeyboardInterrupt
         return real(models, **given)
 
-    monkeypatch.setattr(efficiency, "measure", stops)
+    monkeypatch.setattr(records, "measure", stops)
     with pytest.raises(KeyboardInterrupt):
         run_grid(quick, out=out, repeats=3)
     kept = json.loads(out.read_text())["cells"]
@@ -308,7 +316,7 @@ def test_a_record_of_elsewhere_is_refused(quick, tmp_path, key):
 
 
 def test_models_that_do_not_fit_together_follow_each_other(quick, tmp_path, monkeypatch):
-    sizes = list(efficiency._needs(quick, {}, ()).values())[2:]
+    sizes = list(records._needs(quick, {}, ()).values())[2:]
     weights = [4 * parameter_count(name) for name in ("tiny-bart", "tiny-t5")]
     assert all(size > weight for size, weight in zip(sizes, weights, strict=True))  # and caches
     monkeypatch.setattr(devices, "room", lambda device: max(sizes))
@@ -324,10 +332,10 @@ def test_models_that_do_not_fit_together_follow_each_other(quick, tmp_path, monk
 
 def test_the_pair_of_the_whole_grid_shares_a_group():
     """Of an 80 GiB card; all together would need more for their largest caches."""
-    needs = efficiency._needs(grid("paper"), {}, ())
+    needs = records._needs(grid("paper"), {}, ())
     together = next(
         {cell.model for cell in group}
-        for group in efficiency._groups(needs, 63 * efficiency.GIB)
+        for group in records._groups(needs, 63 * efficiency.GIB)
         if "flan-t5-xxl" in {cell.model for cell in group}
     )
     assert "bart-base" in together and "llama-3-8b" not in together
@@ -335,14 +343,14 @@ def test_the_pair_of_the_whole_grid_shares_a_group():
 
 
 def test_cells_without_memory_or_time_are_left_out_by_name(quick, tmp_path, monkeypatch):
-    real = efficiency.measure
+    real = records.measure
 
     def crowded(models, **given):
         if any(name.startswith("tiny-t5") for name in models):
             raise torch.cuda.OutOfMemoryError("made up")
         return real(models, **given)
 
-    monkeypatch.setattr(efficiency, "measure", crowded)
+    monkeypatch.setattr(records, "measure", crowded)
     record = run_grid(quick, repeats=3)
     assert [row["model"] for row in record["cells"]] == ["tiny-bart", "tiny-bart"]
     assert {(row["model"], row["reason"]) for row in record["left_out"]} == {
@@ -365,24 +373,24 @@ def test_slow_cells_are_foreseen(tiny):
         "settings": {"longest": 15.0},
     }
     long = Cell("tiny-bart", 1, 256, 80)
-    reason = efficiency._reason(long, record, "cpu")
+    reason = records._reason(long, record, "cpu")
     assert reason.startswith("one generation would take about ") and "more than 15 s" in reason
-    assert efficiency._reason(Cell("tiny-bart", 1, 128, 40), record, "cpu") is None
-    assert efficiency._reason(Cell("tiny-t5", 1, 256, 80), record, "cpu") is None  # not known
+    assert records._reason(Cell("tiny-bart", 1, 128, 40), record, "cpu") is None
+    assert records._reason(Cell("tiny-t5", 1, 256, 80), record, "cpu") is None  # not known
     # The slowest cell measured so far is the measure: here it shows that batches are cheap.
     batch = Cell("tiny-bart", 32, 256, 40)
-    assert "would take about" in efficiency._reason(batch, record, "cpu")
+    assert "would take about" in records._reason(batch, record, "cpu")
     record["cells"].append(reference(seconds=11.0) | {"batch_size": 8})
-    assert "would take about" in efficiency._reason(batch, record, "cpu")
+    assert "would take about" in records._reason(batch, record, "cpu")
     record["cells"][-1] |= {"batch_size": 31}
-    assert efficiency._reason(batch, record, "cpu") is None
+    assert records._reason(batch, record, "cpu") is None
 
     half = Cell("tiny-bart", 1, 256, 20, "bfloat16")
     record["cells"].append(reference(dtype="bfloat16", seconds=20.0))
-    assert "takes 2.00 times as long as float32" in efficiency._reason(half, record, "cpu")
-    assert efficiency._reason(half, record, "cuda") is None
+    assert "takes 2.00 times as long as float32" in records._reason(half, record, "cpu")
+    assert records._reason(half, record, "cuda") is None
     record["cells"][-1]["median_s"] = 5.0
-    assert efficiency._reason(half, record, "cpu") is None
+    assert records._reason(half, record, "cpu") is None
 
 
 class Echo:
@@ -439,20 +447,20 @@ def test_prebuilt_models_keep_their_weights_and_name(quick, tiny):
 
 
 def test_the_program_writes_into_a_folder(quick, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(efficiency, "grid", lambda name, backends: quick)
+    monkeypatch.setattr(program, "grid", lambda name, backends: quick)
     sizes = ["--grid", "small", "--repeats", "3", "--device", "cpu"]
-    assert main([*sizes, "--out", str(tmp_path)]) == 0
+    assert program.main([*sizes, "--out", str(tmp_path)]) == 0
     (path,) = tmp_path.iterdir()
     assert path == efficiency.record_path(tmp_path) and path.name.startswith("efficiency-")
     assert "4 cells measured, 0 left out" in capsys.readouterr().out
-    assert main([*sizes, "--models", "tiny-t5", "--out", str(tmp_path / "one.json")]) == 0
+    assert program.main([*sizes, "--models", "tiny-t5", "--out", str(tmp_path / "one.json")]) == 0
     record = json.loads((tmp_path / "one.json").read_text())
     assert {row["model"] for row in record["cells"]} == {"tiny-t5"}
 
 
 def test_an_unknown_model_is_one_sentence(capsys, tmp_path):
     out = ["--out", str(tmp_path)]
-    assert main(["--models", "flan-t5-huge", "--device", "cpu", *out]) == 2
+    assert program.main(["--models", "flan-t5-huge", "--device", "cpu", *out]) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error: model 'flan-t5-huge' is neither") and "flan-t5-xxl" in printed
 
@@ -464,8 +472,8 @@ def test_cells_stand_against_their_floors(quick, tiny):
     for row, cell in zip(rows, record["cells"], strict=True):
         assert row["times_floor"] == pytest.approx(cell["median_s"] / row["floor_s"])
         assert row["first_s"] + row["rest_s"] == pytest.approx(cell["median_s"])
-    shape = efficiency.roofline.shape_of(TINY_BART)
-    work = efficiency.roofline.steps(shape, 2, 4, 3, 4)
+    shape = shape_of(TINY_BART)
+    work = steps(shape, 2, 4, 3, 4)
     assert rows[2]["operations"] == sum(step.operations for step in work)
     record["cells"][0]["backend"] = "onnx-int8"
     assert len(against_floors(record)) == 3
@@ -497,11 +505,11 @@ def test_distillation_counts_padding_and_every_prompt(tiny):
 
 
 def test_a_grid_times_distillation_once(tmp_path, monkeypatch, tiny):
-    monkeypatch.setattr(efficiency, "_TEACHERS", {"cpu": (("tiny-t5",), 3)})
-    monkeypatch.setattr(efficiency, "prompt_lengths", lambda samples: [3] * samples)
+    monkeypatch.setattr(program, "_TEACHERS", {"cpu": (("tiny-t5",), 3)})
+    monkeypatch.setattr(program, "prompt_lengths", lambda samples: [3] * samples)
     record = {"distillation": []}
     for _ in range(2):
-        efficiency._time_distillation(record, "cpu", "cpu", tmp_path / "r.json", lambda line: None)
+        program._time_distillation(record, "cpu", "cpu", tmp_path / "r.json", lambda line: None)
     assert [row["way"].split()[0] for row in record["distillation"]] == ["one", "batches,"] + [
         "batches,"
     ]
@@ -510,7 +518,7 @@ def test_a_grid_times_distillation_once(tmp_path, monkeypatch, tiny):
 
 def test_vllm_is_used_where_it_is(monkeypatch):
     monkeypatch.setitem(CONFIGURATIONS, "tiny-llama", lambda: TINY_LLAMA)
-    monkeypatch.setattr(efficiency.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(distilling.importlib.util, "find_spec", lambda name: None)
     assert efficiency.vllm_distillation("tiny-llama", [4, 6]) == []
 
     class LLM:
@@ -525,7 +533,7 @@ def test_vllm_is_used_where_it_is(monkeypatch):
 
     fake = types.SimpleNamespace(LLM=LLM, SamplingParams=dict, __version__="9")
     monkeypatch.setitem(sys.modules, "vllm", fake)
-    monkeypatch.setattr(efficiency.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(distilling.importlib.util, "find_spec", lambda name: object())
     (row,) = efficiency.vllm_distillation("tiny-llama", [4, 6], output_tokens=3)
     assert row["way"] == "vLLM 9" and row["explanations"] == 2
 
@@ -533,10 +541,8 @@ def test_vllm_is_used_where_it_is(monkeypatch):
 def test_the_program_sets_the_wait_policy_before_torch():
     """Read when torch is loaded: a record made by the program says what it ran with."""
     code = (
-        "import runpy, sys; sys.argv = ['x', '--help']\n"
-        "try: runpy.run_module('prism_utils.efficiency', run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        "import os; print(os.environ['OMP_WAIT_POLICY'])"
+        "import os, sys; sys.argv[0] = '-m'  # as Python has it while it looks a module up\n"
+        "import prism_utils.efficiency; print(os.environ['OMP_WAIT_POLICY'])"
     )
     kept = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=kept)
@@ -549,7 +555,7 @@ def test_it_needs_torch_and_transformers_alone():
         "import sys; sys.modules.update(dict.fromkeys(['pandas', 'pyarrow', 'statsmodels']))\n"
         "from prism_utils import efficiency; print(efficiency.parameter_count('bart-base'))"
     )
-    root = str(Path(efficiency.__file__).parents[1])
+    root = str(Path(efficiency.__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root},

@@ -9,9 +9,10 @@ import nbformat
 import pandas as pd
 import pytest
 
-from prism_utils import book, experiments
-from prism_utils.findings import findings
+from prism_utils import experiments
+from prism_utils.claims.findings import findings
 from prism_utils.runs import Run, write_json
+from prism_utils.study import book
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = {"profile": "quick", "corpus": "embedded", "teacher": "grammar", "device": {"cpu": "a CPU"}}
@@ -136,7 +137,7 @@ def test_a_page_links_only_to_evidence_that_is_there(run: Run) -> None:
 
 
 def test_chapters_hold_the_cells_that_findings_name(run: Run) -> None:
-    source = (ROOT / "prism_utils" / "findings.py").read_text(encoding="utf-8")
+    source = (ROOT / "prism_utils" / "claims" / "findings.py").read_text(encoding="utf-8")
     named = re.findall(r'"(0[\w]+)",\n\s+"([\w-]+)",\n\s+(?:on|evidence|f?"|\))', source)
     assert len(named) > 8
     for chapter, label in named:

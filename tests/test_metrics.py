@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from prism_utils import paper
+from prism_utils.claims import paper
 from prism_utils.corpora import embedded
 from prism_utils.errors import InputError
 from prism_utils.metrics import speed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prism_utils import paper
+from prism_utils.claims import paper
 
 
 def test_table_1_counts_fit_the_sampling_rule():

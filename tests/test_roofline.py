@@ -5,14 +5,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config
 
-from prism_utils import efficiency, roofline
-from prism_utils.efficiency import build, generate, make_inputs
-from prism_utils.roofline import Peak, Step, cache_bytes, fleet, floors, shape_of, steps
+from prism_utils import efficiency
+from prism_utils.efficiency import build, generate, make_inputs, models, roofline
+from prism_utils.efficiency.roofline import Peak, Step, cache_bytes, fleet, floors, shape_of, steps
 
 TINY = {
-    "tiny-bart": efficiency._bart(2, 16, 2, 60, 64),
-    "tiny-t5": efficiency._t5(2, 16, 2, 24),
-    "tiny-llama": efficiency._llama(2, 32, 4, 2, 48, 60),
+    "tiny-bart": models._bart(2, 16, 2, 60, 64),
+    "tiny-t5": models._t5(2, 16, 2, 24),
+    "tiny-llama": models._llama(2, 32, 4, 2, 48, 60),
 }
 
 

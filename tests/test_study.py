@@ -14,9 +14,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from prism_utils import book, study
+from prism_utils import study
 from prism_utils.errors import InputError
 from prism_utils.runs import Run
+from prism_utils.study import book
+from prism_utils.study.__main__ import main
 
 NAMES = ["01_preprocessing", "02_distillation", "05_rouge_pitfall", "06_agreement"]
 CODE = """
@@ -289,7 +291,7 @@ def test_prepare_runs_what_a_notebook_needs_and_no_more(project, capsys) -> None
 
 
 def test_list_shows_profiles_and_parameters(project, capsys) -> None:
-    study.main(["list"])
+    main(["list"])
     out = capsys.readouterr().out
     assert "toy: Toys" in out
     assert "  rate: float = 0.3" in out

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from prism_utils import sweeps
 from prism_utils.errors import InputError
+from prism_utils.experiments import sweeps
 
 
 def square(point: dict) -> list[dict]:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prism_utils import controls, sweeps, training_cost
+from prism_utils.efficiency import training_cost
+from prism_utils.experiments import controls, sweeps, user_table
 from prism_utils.students.user_rows import UserRows
 
 SMALL = dict(d_model=16, rank=4, batch_size=4, steps=6)
@@ -88,7 +89,7 @@ def test_quality_is_a_record_of_students_that_differ_in_their_table(tmp_path, mo
         )
 
     monkeypatch.setattr(sweeps, "run", measured)
-    record = training_cost.measure_quality(tmp_path, grid="tiny", seeds=2)
+    record = user_table.measure(tmp_path, grid="tiny", seeds=2)
     rows = record["tables"]["user_table"]
     assert [row["setting"] for row in rows][:2] == ["base", "user_table=sparse"]
     assert len(rows) == 5 + 4 and {row["seeds"] for row in rows} == {2}

@@ -24,9 +24,8 @@ from statsmodels.stats.proportion import proportion_confint
 from tqdm import tqdm
 
 from ..errors import InputError, run_cli
-from ..runs import provenance, write_json
+from ..runs import home, provenance, write_json
 from ..statistics import bootstrap_means, bootstrap_totals, interval
-from ..study import home
 from ..tables import check
 from ..teachers.recorded import read_samples, read_texts
 from .suite import shuffled

@@ -2,7 +2,7 @@
 
 Each question of `QUESTIONS` changes one factor of `BASE`; a point is one training, measured with
 each user's own vector, with another user's and with none. Left out on purpose: how a point is
-trained (`experiments`), and everything that the chapter asks of a run's own student.
+trained (`trial`), and everything that the chapter asks of a run's own student.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from . import experiments, rankers, students
-from .corpora import embedded
-from .decoding import Explainer
-from .errors import InputError, nearest
-from .finetuning import Recipe
-from .metrics.grounding import Grounding
-from .metrics.overlap import rouge
-from .sequences import make_samples
-from .statistics import bootstrap_means, compare
-from .students.inputs import StudentSettings, UserTable
-from .students.user_rows import UNKNOWN_USER
-from .tables import check
-from .teachers.grammar import GrammarTeacher
+from .. import rankers, students
+from ..corpora import embedded
+from ..decoding import Explainer
+from ..errors import InputError, nearest
+from ..finetuning import Recipe
+from ..metrics.grounding import Grounding
+from ..metrics.overlap import rouge
+from ..sequences import make_samples
+from ..statistics import bootstrap_means, compare
+from ..students.inputs import StudentSettings, UserTable
+from ..students.user_rows import UNKNOWN_USER
+from ..tables import check
+from ..teachers.grammar import GrammarTeacher
+from . import trial as trials
 
 # Few users with many samples each, and a teacher that always leans on their voice: the strongest
 # dose of what a vector could learn. A fifth of the users are never seen in training.
@@ -73,14 +74,6 @@ _LIVE: dict[str, list[dict[str, Any]]] = {
     "vector": [{}, {"vector": "none"}],
     "voice_strength": [{"voice_strength": 0.0}, {}],
 }
-# The tables that a student may have for its users, the paper's first.
-_TABLES: list[dict[str, Any]] = [
-    {},
-    {"user_table": "sparse"},
-    {"user_table": "sparse", "user_init": "zero"},
-    {"user_table": "sparse", "user_rank": 8},
-    {"user_table": "sparse", "user_rank": 32},
-]
 METRICS = ("voice", "rougeL", "cites_history", "foreign_title", "wrong_attribute", "grounded")
 
 
@@ -107,16 +100,6 @@ def points(grid: str, seeds: int = 1) -> list[dict[str, Any]]:
     return found
 
 
-def table_points(grid: str = "full", seeds: int = 3) -> list[dict[str, Any]]:
-    """Points for `measure` that differ in the user table alone, for `seeds` seeds.
-
-    They ask a grid's question of their own: what a table costs that is cheaper to train, and what
-    the rows of users without training data do.
-    """
-    size = BASE | SIZES[grid] | {"untrained": True}
-    return [size | table | {"seed": seed} for seed in range(seeds) for table in _TABLES]
-
-
 def label(changes: dict[str, Any]) -> str:
     """How a point is called: what it changes of `BASE`, its size apart.
 
@@ -125,7 +108,7 @@ def label(changes: dict[str, Any]) -> str:
     """
     said = ("vector", "user_table", "user_rank", "user_init", "placement", "scale", "user_dropout",
             "voice_strength", "teacher_history", "student_history")  # fmt: skip
-    base = {"teacher_history": 0} | experiments.BASE | BASE
+    base = {"teacher_history": 0} | trials.BASE | BASE
     changed = [k for k in said if changes.get(k, base[k]) != base[k]]
     return ", ".join(f"{k}={changes[k]}" for k in changed) or "base"
 
@@ -151,7 +134,7 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
         return _measure_evidence({k: v for k, v in point.items() if k != "evidence"})
     point = dict(point)
     untrained = point.pop("untrained", False)
-    trial = experiments.build(point)
+    trial = trials.build(point)
     test, explainer = trial.test, trial.explainer
     told = {"teacher": test, "own": trial.explain(test)}
     if trial.point["vector"] not in ("none", "shared"):
@@ -245,7 +228,7 @@ def _rows(table: pd.DataFrame, point: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _measure_evidence(point: dict[str, Any]) -> list[dict[str, Any]]:
-    at, shown = experiments.complete(point), 10
+    at, shown = trials.complete(point), 10
     seed = at["seed"]
     corpus = embedded.load(
         films=at["films"],
@@ -263,7 +246,7 @@ def _measure_evidence(point: dict[str, Any]) -> list[dict[str, Any]]:
     train, test = (samples[samples["split"] == split] for split in ("train", "test"))
     train = train.sample(min(at["n_train"], len(train)), random_state=seed)
     test = test.sample(min(at["test_samples"], len(test)), random_state=seed)
-    width, layers, heads, rate = experiments.SIZES[at["size"]]
+    width, layers, heads, rate = trials.SIZES[at["size"]]
     told = [test[["sample_id", "text"]].assign(system="teacher")]
     for marked in (True, False):
         settings = StudentSettings("compact", corpus.noun, shown, 160, 64, marked)

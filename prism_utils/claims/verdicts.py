@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from .errors import InputError, nearest
+from ..errors import InputError, nearest
 
 REPRODUCED = "reproduced"
 DIRECTION = "direction reproduced, size differs"
@@ -153,7 +153,7 @@ def human_differences(
     does. Intervals are those of crossed raters and samples (`human_eval.likert.compare_systems`),
     p is Holm-corrected over the answer; pairs with fewer than two raters are left out.
     """
-    from .human_eval.likert import compare_systems  # seconds to load; few runs hold such ratings
+    from ..human_eval.likert import compare_systems  # seconds to load; few runs hold such ratings
 
     wanted = [d.lower() for d in dimensions]
     real = ratings.assign(dimension=ratings["dimension"].str.lower())

@@ -1,16 +1,12 @@
-"""The notebooks of a profile, in order, through papermill, with checked parameters.
+"""Runs notebooks through papermill: what a step depends on, and what is still up to date.
 
 A notebook whose code cells, parameters, package, inputs and predecessors are unchanged is not run
 again; edited prose is merged into its executed copy. Left out on purpose: any knowledge of what the
 notebooks compute, and parallel execution (chapters measure time). `book` makes the pages.
-
-    python -m prism_utils.study run --profile quick --set 03_finetuning.max_steps=10
 """
 
 from __future__ import annotations
 
-import argparse
-import ast
 import fcntl
 import hashlib
 import json
@@ -18,17 +14,15 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
 
-from . import book
-from .errors import InputError, nearest, run_cli
-from .runs import Run, library_versions, project_root, provenance, read_json, write_json
+from ..errors import InputError, nearest
+from ..runs import Run, home, library_versions, project_root, provenance, read_json, write_json
+from .profile import Step, notebooks, parameters, plan, profiles
 
 # Which notebooks each notebook reads tables from; one not named here needs all before it.
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -45,7 +39,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "08_mechanism": (),
     "09_controls": ("01_preprocessing", "02_distillation", "03_finetuning"),
 }
-
 # What a notebook sees while it is rendered: no progress bars, no fork warnings, stable set order.
 RENDERING = {
     "TQDM_DISABLE": "1",
@@ -57,185 +50,6 @@ RENDERING = {
     # Threads that spin while they wait make two cores slower than one beside any other work.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-
-TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,), "float": (float, int), "str": (str,), "bool": (bool,), "list": (list,),
-    "tuple": (list, tuple), "dict": (dict,),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One line of a notebook's `parameters` cell: its name, type name and default."""
-
-    name: str
-    type: str
-    default: Any
-
-
-@dataclass(frozen=True)
-class Step:
-    """One notebook with the values that it is run with."""
-
-    name: str
-    source: Path
-    values: dict[str, Any]
-
-
-# ---------------------------------------------------------------- profiles and parameters
-
-
-def home() -> Path:
-    """The folder of `notebooks/` and `profiles/`: this checkout, else those inside the package."""
-    package = Path(__file__).resolve().parent
-    for folder in (project_root(), package.parent, package / "_study"):
-        if (folder / "profiles").is_dir() and (folder / "notebooks").is_dir():
-            return folder
-    raise InputError("no notebooks/ and profiles/ found: run this inside a clone of the repository")
-
-
-def notebooks() -> dict[str, Path]:
-    """Name -> source of every notebook, in order.
-
-    >>> list(notebooks())[:1]
-    ['01_preprocessing']
-    """
-    return {p.stem: p for p in sorted((home() / "notebooks").glob("[0-9]*.ipynb"))}
-
-
-def profiles() -> dict[str, Path]:
-    """Name -> file of every profile."""
-    return {p.stem: p for p in sorted((home() / "profiles").glob("*.yml"))}
-
-
-def load_profile(name: str) -> dict[str, Any]:
-    """Read and check a profile: `description`, `offline`, and `notebooks` (name -> parameters)."""
-    known = profiles()
-    if name not in known:
-        raise InputError(f"unknown profile '{name}': {nearest(name, known)}")
-    where = f"profiles/{name}.yml"
-    try:
-        profile = yaml.safe_load(known[name].read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", "") or "malformed"
-        raise InputError(f"{where}{line}: not valid YAML ({problem})") from error
-    fields = {"description": str, "offline": bool, "notebooks": dict}
-    if not isinstance(profile, dict) or not isinstance(profile.get("notebooks"), dict):
-        raise InputError(f"{where}: needs 'notebooks:', a mapping of notebook names to parameters")
-    for key, value in profile.items():
-        if key not in fields:
-            raise InputError(f"{where}: unknown key '{key}': {nearest(str(key), fields)}")
-        if not isinstance(value, fields[key]):
-            raise InputError(f"{where}: '{key}' must be {fields[key].__name__}, found {value!r}")
-    return profile
-
-
-def parameters(source: Path) -> dict[str, Parameter]:
-    """The parameters of a notebook, read from its cell tagged `parameters` without running it."""
-    cells = nbformat.read(source, as_version=4).cells
-    tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
-    if not tagged:
-        raise InputError(f"{source.name}: no cell is tagged 'parameters'")
-    found = {}
-    for node in ast.parse(tagged[0].source).body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-            name, value = node.target.id, node.value
-            kind = ast.unparse(node.annotation).split("[")[0]
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name, value, kind = node.targets[0].id, node.value, ""
-        else:
-            continue
-        default = ast.literal_eval(value)
-        found[name] = Parameter(name, kind or type(default).__name__, default)
-    return found
-
-
-def checked(value: Any, parameter: Parameter, where: str) -> Any:
-    """`value` as `parameter` wants it (an int is a float, 1e-4 needs no dot), else `InputError`."""
-    if parameter.type == "float" and isinstance(value, str):  # YAML reads 1e-4 as text
-        try:
-            value = float(value)
-        except ValueError:
-            pass
-    wanted = TYPES.get(parameter.type, (object,))
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        raise InputError(
-            f"{where}: '{parameter.name}' must be {parameter.type}, "
-            f"found {value!r} ({type(value).__name__})"
-        )
-    known: Any = value
-    return float(known) if parameter.type == "float" else known
-
-
-def parse_setting(setting: str) -> tuple[str, str, str]:
-    """Split `03_finetuning.max_steps=10` into notebook, parameter and the value's text.
-
-    >>> parse_setting("03_finetuning.max_steps=10")
-    ('03_finetuning', 'max_steps', '10')
-    """
-    target, equals, text = setting.partition("=")
-    notebook, dot, parameter = target.partition(".")
-    if not (equals and dot and notebook and parameter):
-        raise InputError(f"--set {setting}: write it as 03_finetuning.max_steps=10")
-    return notebook, parameter, text
-
-
-def plan(
-    profile: str, run_dir: str, data: str = "", settings: Iterable[str] = ()
-) -> tuple[list[Step], dict[str, Any]]:
-    """Every step of a profile with its checked values, and the profile; nothing is run yet.
-
-    `data` becomes the first notebook's parameter of that name; `settings` are `--set` values and
-    win over the profile. Raises `InputError` for an unknown profile, notebook or parameter name
-    (with the nearest right one), a value of the wrong type, or a data folder that is not there.
-    """
-    content = load_profile(profile)
-    known = notebooks()
-    given: dict[str, dict[str, tuple[Any, str]]] = {}
-    for name, values in content["notebooks"].items():
-        if not isinstance(values or {}, dict):
-            raise InputError(f"profiles/{profile}.yml: '{name}' must map parameters to values")
-        where = f"profiles/{profile}.yml, {name}"
-        given[str(name)] = {str(k): (v, where) for k, v in (values or {}).items()}
-    if data:
-        root = project_root()
-        if not (Path.cwd() / data).exists():
-            raise InputError(f"--data {data}: no such file or folder")
-        first = next(iter(given), "")
-        path = Path(os.path.relpath((Path.cwd() / data).resolve(), root)).as_posix()
-        given.setdefault(first, {})["data"] = (path, "--data")
-    for setting in settings:
-        notebook, name, text = parse_setting(setting)
-        if notebook not in given:
-            raise InputError(f"--set {setting}: unknown notebook: {nearest(notebook, given)}")
-        given[notebook][name] = (text, f"--set {setting}")
-
-    steps = []
-    for notebook, values in given.items():
-        if notebook not in known:
-            raise InputError(
-                f"profiles/{profile}.yml: unknown notebook '{notebook}': {nearest(notebook, known)}"
-            )
-        wanted = parameters(known[notebook])
-        final = {}
-        for name, (value, where) in values.items():
-            if name not in wanted:
-                raise InputError(
-                    f"{where}: {notebook} has no parameter '{name}': {nearest(name, wanted)}"
-                )
-            if where.startswith("--set") and wanted[name].type != "str":
-                try:
-                    value = yaml.safe_load(value)
-                except yaml.YAMLError as error:
-                    raise InputError(f"{where}: the value is not readable") from error
-            final[name] = checked(value, wanted[name], where)
-        steps.append(Step(notebook, known[notebook], final | {"run_dir": run_dir}))
-    return sorted(steps, key=lambda step: step.name), content
-
-
-# ---------------------------------------------------------------- what a step depends on
 
 
 def needs(name: str) -> list[str]:
@@ -260,7 +74,7 @@ def fingerprint(path: Path) -> list[tuple[str, int, int]]:
 
 def package_digest() -> str:
     """SHA-256 of the package's sources and bundled tables."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(p for p in package.rglob("*") if p.is_file()):
         name = path.relative_to(package)
@@ -315,9 +129,6 @@ def merged(source: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> nb
             cells += [c for c in executed.cells if injected(c)]
     language = {"language_info": executed.metadata.get("language_info", {"name": "python"})}
     return nbformat.from_dict(source | {"cells": cells, "metadata": source.metadata | language})
-
-
-# ---------------------------------------------------------------- running
 
 
 @contextmanager
@@ -488,56 +299,3 @@ def prepare(notebook: str, run_dir: str = "runs/quick") -> Run:
     wanted = needs(notebook)
     run_steps([s for s in steps if s.name in wanted], target, content, profile)
     return target
-
-
-def show() -> None:
-    """Print every profile, and every notebook with its parameters and defaults."""
-    for name in profiles():
-        print(f"{name}: {load_profile(name).get('description', '')}")
-    for name, source in notebooks().items():
-        print(f"\n{name}")
-        for p in parameters(source).values():
-            print(f"  {p.name}: {p.type} = {p.default!r}")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line; see `python -m prism_utils.study --help`."""
-    parser = argparse.ArgumentParser(prog="python -m prism_utils.study", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for command, text in {
-        "run": "run a profile's notebooks",
-        "build": "build the book of a run that is there",
-        "book": "run, then build",
-    }.items():
-        sub = commands.add_parser(command, help=text)
-        sub.add_argument("--profile", default="quick")
-        sub.add_argument("--runs-dir", default="runs", help="where runs are kept (default: runs)")
-        if command != "build":
-            sub.add_argument("--data", default="", help="folder of the corpus' own files")
-            sub.add_argument("--set", action="append", default=[], metavar="NOTEBOOK.NAME=VALUE")
-        if command == "run":
-            sub.add_argument("--only", action="append", default=[], metavar="NOTEBOOK")
-    sub = commands.add_parser("prepare", help="run what a notebook builds on")
-    sub.add_argument("notebook")
-    sub.add_argument("--run-dir", default="runs/quick")
-    commands.add_parser("list", help="print profiles, notebooks and parameters")
-
-    args = parser.parse_args(arguments)
-    if args.command == "list":
-        show()
-    elif args.command == "prepare":
-        prepare(args.notebook, args.run_dir)
-    elif args.command == "build":
-        load_profile(args.profile)
-        book.build(Run.open(os.path.relpath(Path(args.runs_dir) / args.profile, project_root())))
-    else:
-        only = args.only if args.command == "run" else ()
-        target = run(
-            args.profile, data=args.data, only=only, settings=args.set, runs_dir=args.runs_dir
-        )
-        if args.command == "book":
-            book.build(target)
-
-
-if __name__ == "__main__":
-    run_cli(main)

@@ -1,8 +1,8 @@
 """A sweep: one function over many sets of parameters, in parallel, and never twice the same.
 
 Every finished point is a file, so an interrupted sweep resumes and a longer one only adds to it.
-Left out on purpose: what a point means (`experiments`), several machines, and any search over
-parameters; the points are a list that somebody wrote down.
+Left out on purpose: what a point means (`mechanism`, `controls`), several machines, and any search
+over parameters; the points are a list that somebody wrote down.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from .errors import InputError
-from .runs import device, read_json, write_json
+from ..errors import InputError
+from ..runs import device, read_json, write_json
 
 Point = dict[str, Any]
 Rows = list[dict[str, Any]]
 
-# These only show or order results: a change in them makes no computed point stale.
-_SHOW = ("book.py", "claims.py", "findings.py", "paper.py", "plots.py", "study.py", "verdicts.py")
+# These rooms only show or order results: a change in them makes no computed point stale.
+_SHOW = {"claims", "plots", "study"}
 # One thread a process: the processes share the cores, and threads of each would fight over them.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -108,10 +108,10 @@ def _file(name: str, number: int, point: Point, code: str) -> str:
 
 def _code() -> str:
     """A digest of this package's files, but for those that only show results."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(p for p in package.rglob("*") if p.is_file()):
         name = path.relative_to(package)
-        if path.name not in _SHOW and not {"__pycache__", "_study"} & set(name.parts):
+        if not (_SHOW | {"__pycache__", "_study"}) & set(name.parts):
             digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

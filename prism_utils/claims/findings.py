@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from . import claims
-from .claims import Evidence, Missing, trainings
-from .runs import Run, project_root
+from ..runs import Run, project_root
+from .evidence import Evidence, Missing
+from .judges import judge
+from .mechanism import trainings
+from .register import CLAIMS_PAGE
 from .verdicts import INCONSISTENT
 
 
@@ -115,7 +117,7 @@ def _rates(
     found: pd.DataFrame, centre: dict[str, Any], systematic: bool, decoding: str
 ) -> pd.DataFrame:
     """Student against teacher along the teacher's error rate, title errors."""
-    from . import experiments  # and torch with it, which only these findings need
+    from .. import experiments  # and torch with it, which only these findings need
 
     erring = ("error_kinds", "systematic", "error_rate")
     found = experiments.along(found, *erring, centre=centre)
@@ -174,7 +176,7 @@ def _systematic(evidence: Evidence) -> Finding:
 
 
 def _compression(evidence: Evidence) -> Finding:
-    from . import experiments
+    from .. import experiments
 
     found, centre, on = trainings(evidence)
     chosen = experiments.along(found, "size", centre=centre)
@@ -201,7 +203,7 @@ def _compression(evidence: Evidence) -> Finding:
 
 
 def _memory(evidence: Evidence) -> Finding:
-    from . import experiments
+    from .. import experiments
 
     found, centre, on = trainings(evidence)
     told = []
@@ -240,7 +242,7 @@ def _vector(evidence: Evidence) -> Finding:
     )
     on, record = evidence.on, evidence.larger("controls", by="seeds")
     if record:
-        from . import controls
+        from ..experiments import controls
 
         told = pd.DataFrame(record["tables"]["controls"])
         made = record["provenance"]
@@ -369,14 +371,14 @@ def _unfit(evidence: Evidence) -> Finding:
 
 
 def _print(evidence: Evidence) -> Finding:
-    judged = claims.judge(evidence.run, evidence.folder)
+    judged = judge(evidence.run, evidence.folder)
     loose = judged["verdict"].eq(INCONSISTENT)
     return Finding(
         "Do the paper's own numbers agree with each other?",
         f"{int(loose.sum())} of the {len(judged)} claims and loose ends that we list do not: "
         f"each has its computation on the page of claims.",
         "Read in arXiv version 1, from which the formulas of our text are lost.",
-        claims.CLAIMS_PAGE,
+        CLAIMS_PAGE,
         "claim-" + (judged.loc[loose, "name"].iloc[0] if loose.any() else judged["name"].iloc[0]),
         "the printed text",
     )

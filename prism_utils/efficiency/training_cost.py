@@ -1,9 +1,9 @@
-"""What a user table costs: time and memory of training against the number of users, and quality.
+"""What a user table costs: time and memory of training against the number of users.
 
-    python -m prism_utils.training_cost --out book/records/training_cost.json
-    python -m prism_utils.training_cost --quality --out book/records/user_table.json
+    python -m prism_utils.efficiency.training_cost --out book/records/training_cost.json
 
-Left out: what a training costs apart from its users, and drawing (`plots`).
+Left out: what a training costs apart from its users, what a table does to the texts
+(`experiments.user_table`), and drawing (`plots`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..students.prism import PrismConfig, PrismForConditionalGeneration, give_users
+from ..students.user_rows import RowAdamW, UserRows
 from .devices import Timer, environment, memory, reset_peak
-from .efficiency import GIB, user_table_parameters
-from .students.prism import PrismConfig, PrismForConditionalGeneration, give_users
-from .students.user_rows import RowAdamW, UserRows
+from .models import GIB, user_table_parameters
 
 USERS = (6_040, 60_400, 604_000, 1_987_929)  # the first and the last are Table 1's
 TABLES = ("none", "dense", "sparse", "low rank")
@@ -222,33 +222,6 @@ def _peak_here(
     return found if training.seen is None else found | {"seen": training.seen}
 
 
-def measure_quality(
-    work: Path, *, grid: str = "full", seeds: int = 3, workers: int | None = None
-) -> dict[str, Any]:
-    """A record: students that differ in their user table alone, over seeds (`controls.summary`).
-
-    System "own - base" is a table against the dense one, seed by seed. work: a folder for the
-    points (`sweeps.run`): the same call resumes there.
-    """
-    import pandas as pd  # here: the other measurements need torch and transformers alone
-
-    from . import controls, sweeps
-    from .runs import provenance
-
-    points = controls.table_points(grid, seeds)
-    measured = sweeps.run(controls.measure, points, work, workers=workers)
-    measured = pd.concat([measured, controls.against_base(measured)], ignore_index=True)
-    table = controls.summary(measured)
-    facts = {"grid": grid, "points": len(points), "seeds": seeds, "base": points[0]}
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return {
-        "provenance": provenance(Path(__file__).parent) | {"parameters": facts},
-        "tables": {"user_table": [
-            {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows
-        ]},
-    }  # fmt: skip
-
-
 def show(rows: Sequence[dict[str, Any]]) -> str:
     """The rows of a record as a table of text."""
     lines = [f"{'table':>9} {'users':>10} {'step, ms (p5 to p95)':>24} {'alone, ms':>10} "
@@ -268,7 +241,7 @@ def show(rows: Sequence[dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m prism_utils.training_cost",
+        prog="python -m prism_utils.efficiency.training_cost",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -283,21 +256,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where the JSON record goes")
-    parser.add_argument("--quality", action="store_true", help="train students, and compare them")
-    parser.add_argument("--grid", choices=("tiny", "quick", "full"), default="full")
-    parser.add_argument("--seeds", type=int, default=3, help="of every student")
-    parser.add_argument("--workers", type=int, help="students trained at once (default: cores)")
-    parser.add_argument("--work", type=Path, default=Path("runs/user_table"),
-                        help="where finished students' rows are kept")  # fmt: skip
     given = vars(parser.parse_args(arguments))
-    out, quality = given.pop("out"), given.pop("quality")
-    trained = {name: given.pop(name) for name in ("work", "grid", "seeds", "workers")}
+    out = given.pop("out")
     try:
-        record = measure_quality(**trained) if quality else measure(**given)
+        record = measure(**given)
     except ValueError as error:  # `InputError` is one
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(record["tables"]) if quality else show(record["rows"]))
+    print(show(record["rows"]))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

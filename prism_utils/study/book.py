@@ -23,10 +23,11 @@ import nbformat
 import pandas as pd
 import yaml
 
-from . import claims, findings, paper
-from .errors import InputError
-from .runs import Run, project_root, read_json
-from .verdicts import VERDICTS
+from .. import claims
+from ..claims import findings, paper
+from ..claims.verdicts import VERDICTS
+from ..errors import InputError
+from ..runs import Run, project_root, read_json
 
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
