@@ -7,9 +7,11 @@ relative, so that executed notebooks and book pages never show where on a machin
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -45,12 +47,17 @@ def home() -> Path:
     raise InputError("no notebooks/ and profiles/ found: run this inside a clone of the repository")
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Write JSON atomically: an interrupted run leaves the old file, never half a new one."""
+def write_text(text: str, path: Path) -> None:
+    """Write a text file atomically: a reader sees the old one or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON atomically: an interrupted run leaves the old file, never half a new one."""
+    write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -164,6 +171,15 @@ def glue(name: str, value: float | int | str) -> None:
         raw=True,
         metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
     )
+
+
+def escaped(text: object) -> str:
+    """Text from data as a chapter's Markdown shows it to the letter: no HTML, no Markdown.
+
+    >>> escaped("<b> *x*")
+    '&lt;b&gt; \\\\*x\\\\*'
+    """
+    return re.sub(r"([\\`*_{}\[\]#|$~^])", r"\\\1", html.escape(str(text), quote=False))
 
 
 def library_versions() -> dict[str, str]:

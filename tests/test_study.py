@@ -31,8 +31,9 @@ run.tables.mkdir(parents=True, exist_ok=True)
 glue("size", size)
 """
 PARAMETERS = """
-size: int = 10  # @param {type:"integer"}  users
-rate: float = 0.3  # @param {type:"number"}  share
+size: int = 10  # @param {type:"integer"}  at least 1: users
+options: dict = {}  # @param {type:"raw"}  the teacher's own
+rate: float = 0.3  # @param {type:"number"}  0 to 1: share
 split: str = "random"  # @param {type:"string"}  random or temporal
 fast: bool = False  # @param {type:"boolean"}  quickly
 seed = 0
@@ -152,6 +153,80 @@ def test_data_folder_is_a_parameter_and_part_of_the_key(project, capsys) -> None
     assert ran(capsys, data="mine") == NAMES
 
 
+def test_a_file_that_a_parameter_names_is_part_of_the_key_by_its_content(project, capsys) -> None:
+    """Anywhere in it, wherever the file lies; the same content under a new date is the same."""
+    told = project.parent / "told.jsonl"
+    told.write_text("wrong")
+    settings = [f"05_rouge_pitfall.options={{path: {told}, noun: book}}"]
+    assert ran(capsys, settings=settings) == ["05_rouge_pitfall"]
+    os.utime(told, (1, 1))
+    Path("book/more.txt").write_text("a noun is no folder")
+    assert ran(capsys, settings=settings) == []
+    stat = told.stat()
+    told.write_text("right")
+    os.utime(told, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert ran(capsys, settings=settings) == ["05_rouge_pitfall"]
+
+
+def test_what_a_shell_has_left_over_reaches_no_notebook(project, capsys, monkeypatch) -> None:
+    """A plotting backend, ranks of a launcher, and a kernel called python3 that is gone."""
+    spec = project.parent / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": ["/nowhere/python"], "display_name": "x", "language": "x"}))
+    for name, value in {
+        "MPLBACKEND": "Agg", "WORLD_SIZE": "2", "JUPYTER_PATH": str(project.parent)
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    edit("06_agreement", "str(size)", "' '.join(map(str, __import__('os').environ))")
+    assert ran(capsys) == ["06_agreement"]
+    seen = Path("runs/toy/tables/06_agreement.txt").read_text().split()
+    assert "WORLD_SIZE" not in seen and os.environ["JUPYTER_PATH"] == str(project.parent)
+    figures = "import matplotlib.pyplot as plt; plt.plot([1]); plt.show(); str(size)"
+    edit("06_agreement", "glue(", f"{figures}\nglue(")
+    assert ran(capsys) == ["06_agreement"]
+    assert "image/png" in Path("runs/toy/notebooks/06_agreement.ipynb").read_text()
+
+
+def test_a_damaged_copy_is_made_again_and_a_damaged_ledger_named(project, capsys) -> None:
+    Path("runs/toy/notebooks/06_agreement.ipynb").write_text("{")
+    assert ran(capsys) == ["06_agreement"]
+    Path("runs/toy/steps.json").write_text('{"06_agreement": 3}')
+    with pytest.raises(InputError, match="runs/toy/steps.json: damaged: delete it"):
+        study.run("toy")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seed = 0", "%matplotlib inline", "parameters cell, line 6: not plain Python"),
+        ("seed = 0", "seed = 2 * 3", "line 6: 'seed' is no literal: derive values in the next"),
+    ],
+)
+def test_a_parameters_cell_that_cannot_be_read_is_named(project, old, new, message) -> None:
+    edit("06_agreement", old, new)
+    with pytest.raises(InputError, match=f"06_agreement.ipynb: .*{message}"):
+        study.run("toy")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\xff", '{"cells": 3}'])
+def test_a_notebook_that_is_none_is_named(project, content) -> None:
+    Path("notebooks/06_agreement.ipynb").write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match="06_agreement.ipynb: no"):
+        study.run("toy")
+
+
+def test_a_clone_may_lie_below_a_folder_called_build(project, tmp_path, monkeypatch) -> None:
+    below = tmp_path / "_build" / "toy"
+    shutil.copytree(project, below)
+    monkeypatch.chdir(below)
+    assert "book/intro.md" in book.contents(Run.open("runs/toy"), below)
+
+
+def test_a_description_is_text_on_the_front_page() -> None:
+    table = book.run_table({"description": "<script>alert(1)</script> {include} `x`"}, {})
+    assert "<script" not in table and "&lt;script" in table and "\\{include" in table
+
+
 def test_a_failure_says_where_and_keeps_the_rest(project, capsys) -> None:
     imports = "from prism_utils.errors import InputError"
     failing = 'raise InputError("ratings.csv: line 3: no rating")'
@@ -226,8 +301,16 @@ def test_two_runs_of_one_profile_do_not_collide(project) -> None:
         ({"settings": ["06_agreement.rate=lots"]}, "'rate' must be float, found 'lots' (str)"),
         ({"settings": ["06_agreement.fast=1"]}, "'fast' must be bool, found 1 (int)"),
         ({"settings": ["06_agreement.seed=a"]}, "'seed' must be int, found 'a' (str)"),
-        ({"settings": ["06_agreement.rate=[1"]}, "the value is not readable"),
-        ({"settings": ["size"]}, "--set size: write it as 03_finetuning.max_steps=10"),
+        ({"settings": ["06_agreement.rate=[1"]}, "06_agreement.rate=[1, line 1: not valid YAML"),
+        ({"settings": ["06_agreement.size=0"]}, "'size' must be at least 1, found 0"),
+        ({"settings": ["06_agreement.rate=1.5"]}, "'rate' must lie between 0 and 1, found 1.5"),
+        ({"settings": ["06_agreement.rate=.nan"]}, "'rate' must lie between 0 and 1, found nan"),
+        ({"settings": ["06_agreement.seed=*a"]}, "write out what *stands* for"),
+        (
+            {"settings": ["06_agreement.run_dir=x"]},
+            "run_dir is where the run lies: give --runs-dir",
+        ),
+        ({"settings": ["size"]}, "--set size: write it as 03_finetuning.steps=10"),
         ({"data": "nowhere"}, "--data nowhere: no such file or folder"),
     ],
 )
@@ -249,6 +332,16 @@ def test_bad_input_stops_before_anything_runs(project, options, message, capsys)
         ("notebooks: {06_agreement: 3}", "'06_agreement' must map parameters to values"),
         ("notebooks: {06_agreement: {rat: 1}}", "has no parameter 'rat': did you mean 'rate'?"),
         ("notebooks: {06_agreement: {size: x}}", "'size' must be int, found 'x' (str)"),
+        ("notebooks: {06_agreement: {size: -3}}", "'size' must be at least 1, found -3"),
+        (
+            "notebooks: {}\nnotebooks: {}",
+            "bad.yml, line 2: not valid YAML ('notebooks' stands there",
+        ),
+        ("a: &a [x, x]\nnotebooks: {b: [*a, *a]}", "line 2: not valid YAML (write out what"),
+        ("notebooks: " + 2000 * "[", "profiles/bad.yml: not valid YAML"),
+        ("notebooks: {}\ndescription: 2001-99-99", "bad.yml: not valid YAML (month must be in"),
+        ("notebooks: {06_agreement: {run_dir: x}}", "run_dir is where the run lies"),
+        ("notebooks: !!python/object/apply:os.getcwd []", "bad.yml, line 1: not valid YAML"),
     ],
 )
 def test_a_bad_profile_is_named_with_its_fault(project, text, message) -> None:

@@ -27,7 +27,7 @@ from .. import claims
 from ..claims import findings, paper
 from ..claims.verdicts import VERDICTS
 from ..errors import InputError
-from ..runs import Run, project_root, read_json
+from ..runs import Run, escaped, project_root, read_json
 
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
@@ -139,10 +139,10 @@ def run_table(facts: dict[str, Any], steps: dict[str, Any]) -> str:
     seeds = sorted({str(seed) for seed in facts.get("seeds", {}).values()})
     minutes, seconds = divmod(round(sum(step["seconds"] for step in steps.values())), 60)
     rows = {
-        "profile": f"`{facts.get('profile', '?')}`: {facts.get('description', '')}",
+        "profile": f"{escaped(facts.get('profile', '?'))}: {escaped(facts.get('description', ''))}",
         "date": facts.get("date", "unknown"),
         "commit": f"`{facts.get('commit') or 'none (not run from a repository)'}`",
-        "device": machine,
+        "device": escaped(machine),
         "seeds": ", ".join(seeds) or "none",
         "time": f"{minutes} min {seconds} s for {len(steps)} notebooks",
         "versions": ", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items()),
@@ -188,7 +188,7 @@ def contents(run: Run, root: Path) -> dict[str, bytes]:
     staged = {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in sorted((root / "book").rglob("*"))
-        if path.is_file() and "_build" not in path.parts
+        if path.is_file() and "_build" not in path.relative_to(root).parts
     }
     staged |= {
         f"notebooks/{name}.ipynb": (nbformat.writes(node) + "\n").encode()

@@ -6,7 +6,9 @@ Left out on purpose: running anything (`steps`).
 from __future__ import annotations
 
 import ast
+import math
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +28,30 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a notebook's `parameters` cell: its name, type name and default."""
+    """One line of a notebook's `parameters` cell: its name, type name, default and range.
+
+    The range is what the line's comment begins with: "at least 1: …", "above 0: …", "0 to 1: …".
+    """
 
     name: str
     type: str
     default: Any
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False  # `low` itself is out of range
+
+    def out_of_range(self, value: Any) -> str:
+        """What `value` must be, if it is a number out of the range; else nothing."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return ""
+        above = value > self.low if self.open_low else value >= self.low
+        if math.isfinite(value) and above and value <= self.high:
+            return ""
+        if self.high < math.inf:
+            return f"lie between {self.low:g} and {self.high:g}"
+        if self.low > -math.inf:
+            return f"be {'above' if self.open_low else 'at least'} {self.low:g}"
+        return "be finite"
 
 
 @dataclass(frozen=True)
@@ -56,19 +77,46 @@ def profiles() -> dict[str, Path]:
     return {p.stem: p for p in sorted((home() / "profiles").glob("*.yml"))}
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without what surprises: a key given twice, and aliases, which can grow without bound."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="write out what *stands* for", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem=f"'{key.value}' stands there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """The value that YAML text holds; `InputError` with `where` and the line for what is none."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 (a safe loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", "") or "malformed"
+        raise InputError(f"{where}{line}: not valid YAML ({problem})") from error
+    except (RecursionError, ValueError) as error:  # nested too deep; a date that is none
+        raise InputError(f"{where}: not valid YAML ({error})") from error
+
+
 def load_profile(name: str) -> dict[str, Any]:
     """Read and check a profile: `description`, `offline`, and `notebooks` (name -> parameters)."""
     known = profiles()
     if name not in known:
         raise InputError(f"unknown profile '{name}': {nearest(name, known)}")
     where = f"profiles/{name}.yml"
-    try:
-        profile = yaml.safe_load(known[name].read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", "") or "malformed"
-        raise InputError(f"{where}{line}: not valid YAML ({problem})") from error
+    profile = read_yaml(_text(known[name], where), where)
     fields = {"description": str, "offline": bool, "notebooks": dict}
     if not isinstance(profile, dict) or not isinstance(profile.get("notebooks"), dict):
         raise InputError(f"{where}: needs 'notebooks:', a mapping of notebook names to parameters")
@@ -80,14 +128,36 @@ def load_profile(name: str) -> dict[str, Any]:
     return profile
 
 
+def _text(path: Path, where: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not UTF-8 (byte {error.start + 1}): save it so") from error
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read ({error.strerror}): put a file there") from error
+
+
 def parameters(source: Path) -> dict[str, Parameter]:
     """The parameters of a notebook, read from its cell tagged `parameters` without running it."""
-    cells = nbformat.read(source, as_version=4).cells
+    try:
+        cells = nbformat.reads(_text(source, source.name), as_version=4).cells
+    except InputError:
+        raise
+    except Exception as error:  # nbformat raises several unrelated types for what is no notebook
+        raise InputError(f"{source.name}: not a notebook ({type(error).__name__})") from error
     tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
     if not tagged:
         raise InputError(f"{source.name}: no cell is tagged 'parameters'")
+    try:
+        body = ast.parse(tagged[0].source).body
+    except SyntaxError as error:
+        raise InputError(
+            f"{source.name}: its parameters cell, line {error.lineno}: not plain Python: keep to "
+            "lines of 'name: type = literal'"
+        ) from error
+    lines = tagged[0].source.splitlines()
     found = {}
-    for node in ast.parse(tagged[0].source).body:
+    for node in body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
             name, value = node.target.id, node.value
             kind = ast.unparse(node.annotation).split("[")[0]
@@ -95,13 +165,44 @@ def parameters(source: Path) -> dict[str, Parameter]:
             name, value, kind = node.targets[0].id, node.value, ""
         else:
             continue
-        default = ast.literal_eval(value)
-        found[name] = Parameter(name, kind or type(default).__name__, default)
+        try:
+            default = ast.literal_eval(value)
+        except ValueError as error:
+            raise InputError(
+                f"{source.name}: its parameters cell, line {node.lineno}: '{name}' is no literal: "
+                "derive values in the next cell"
+            ) from error
+        bounds = _bounds(lines[(node.end_lineno or node.lineno) - 1])
+        found[name] = Parameter(name, kind or type(default).__name__, default, *bounds)
     return found
 
 
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_RANGE = re.compile(rf"# @param .*?[\])}}]  (?:(at least|above) {_NUMBER}|{_NUMBER} to {_NUMBER}):")
+
+
+def _bounds(line: str) -> tuple[float, float, bool]:
+    """Lowest, highest value, and whether the lowest is out of range, by a parameter's comment.
+
+    >>> _bounds('steps: int = 9  # @param {type:"integer"}  at least 1: updates')
+    (1.0, inf, False)
+    >>> _bounds('dropout: float = 0.0  # @param {type:"number"}  0 to 1: share')
+    (0.0, 1.0, False)
+    """
+    match = _RANGE.search(line)
+    if not match:
+        return -math.inf, math.inf, False
+    word, least, low, high = match.groups()
+    if word:
+        return float(least), math.inf, word == "above"
+    return float(low), float(high), False
+
+
 def checked(value: Any, parameter: Parameter, where: str) -> Any:
-    """`value` as `parameter` wants it (an int is a float, 1e-4 needs no dot), else `InputError`."""
+    """`value` as `parameter` wants it, its range included, else `InputError`.
+
+    An int is a float, and 1e-4 needs no dot.
+    """
     if parameter.type == "float" and isinstance(value, str):  # YAML reads 1e-4 as text
         try:
             value = float(value)
@@ -113,20 +214,23 @@ def checked(value: Any, parameter: Parameter, where: str) -> Any:
             f"{where}: '{parameter.name}' must be {parameter.type}, "
             f"found {value!r} ({type(value).__name__})"
         )
+    must = parameter.out_of_range(value)
+    if must:
+        raise InputError(f"{where}: '{parameter.name}' must {must}, found {value!r}")
     known: Any = value
     return float(known) if parameter.type == "float" else known
 
 
 def parse_setting(setting: str) -> tuple[str, str, str]:
-    """Split `03_finetuning.max_steps=10` into notebook, parameter and the value's text.
+    """Split `03_finetuning.steps=10` into notebook, parameter and the value's text.
 
-    >>> parse_setting("03_finetuning.max_steps=10")
-    ('03_finetuning', 'max_steps', '10')
+    >>> parse_setting("03_finetuning.steps=10")
+    ('03_finetuning', 'steps', '10')
     """
     target, equals, text = setting.partition("=")
     notebook, dot, parameter = target.partition(".")
     if not (equals and dot and notebook and parameter):
-        raise InputError(f"--set {setting}: write it as 03_finetuning.max_steps=10")
+        raise InputError(f"--set {setting}: write it as 03_finetuning.steps=10")
     return notebook, parameter, text
 
 
@@ -169,15 +273,14 @@ def plan(
         wanted = parameters(known[notebook])
         final = {}
         for name, (value, where) in values.items():
+            if name == "run_dir":
+                raise InputError(f"{where}: run_dir is where the run lies: give --runs-dir instead")
             if name not in wanted:
                 raise InputError(
                     f"{where}: {notebook} has no parameter '{name}': {nearest(name, wanted)}"
                 )
             if where.startswith("--set") and wanted[name].type != "str":
-                try:
-                    value = yaml.safe_load(value)
-                except yaml.YAMLError as error:
-                    raise InputError(f"{where}: the value is not readable") from error
+                value = read_yaml(value, where)
             final[name] = checked(value, wanted[name], where)
         steps.append(Step(notebook, known[notebook], final | {"run_dir": run_dir}))
     return sorted(steps, key=lambda step: step.name), content

@@ -11,6 +11,8 @@ import fcntl
 import hashlib
 import json
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +23,16 @@ from typing import Any
 import nbformat
 
 from ..errors import InputError, nearest
-from ..runs import Run, home, library_versions, project_root, provenance, read_json, write_json
+from ..runs import (
+    Run,
+    home,
+    library_versions,
+    project_root,
+    provenance,
+    read_json,
+    write_json,
+    write_text,
+)
 from .profile import Step, notebooks, parameters, plan, profiles
 
 # Which notebooks each notebook reads tables from; one not named here needs all before it.
@@ -50,6 +61,12 @@ RENDERING = {
     # Threads that spin while they wait make two cores slower than one beside any other work.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
+# Parameters whose values are files or folders, or models that may be.
+PATHS = ("data", "path", "init_from", "model", "bertscore", "likelihood_model", "xrec_yelp")
+# What must not reach a notebook from the shell that runs the study.
+HIDDEN = ("COLAB_RELEASE_TAG", "MPLBACKEND", "WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE",
+          "MASTER_ADDR", "MASTER_PORT", "IPYTHONDIR", "JUPYTER_CONFIG_DIR",
+          "JUPYTER_PREFER_ENV_PATH")  # fmt: skip
 
 
 def needs(name: str) -> list[str]:
@@ -62,14 +79,36 @@ def needs(name: str) -> list[str]:
     return [other for other in earlier if other in NEEDS.get(name, tuple(earlier))]
 
 
-def fingerprint(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of every file under `path` (or of the file itself)."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return [
-        (p.relative_to(path.parent).as_posix(), p.stat().st_size, p.stat().st_mtime_ns)
-        for p in files
-        if p.exists()
-    ]
+def read_files(values: Any, name: str = "") -> list[Path]:
+    """The files that parameters name, wherever they lie: what a step reads beside its tables.
+
+    A text names a path, from the project's root, if something lies there, and if it looks like one
+    ("a/b", "a.csv") or is the value of one of `PATHS`: "book" is a noun first, and a folder here. A
+    folder is all its files.
+    """
+    if isinstance(values, dict):
+        return sorted({f for key, value in values.items() for f in read_files(value, str(key))})
+    if isinstance(values, list | tuple):
+        return sorted({file for value in values for file in read_files(value, name)})
+    if not isinstance(values, str) or not values or "\0" in values:
+        return []
+    if name not in PATHS and "/" not in values and not Path(values).suffix:
+        return []
+    path = project_root() / values
+    try:
+        return sorted(p for p in (path, *path.rglob("*")) if p.is_file())
+    except OSError:  # a text that is too long for a name, or a loop of links
+        return []
+
+
+def content(files: Iterable[Path]) -> str:
+    """SHA-256 of the files' names and contents."""
+    digest = hashlib.sha256()
+    for path in files:
+        name = os.path.relpath(path, project_root())
+        with path.open("rb") as file:
+            digest.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def package_digest() -> str:
@@ -90,7 +129,7 @@ def step_key(step: Step, done: dict[str, Any], package: str) -> str:
     """
     cells = nbformat.read(step.source, as_version=4).cells
     code = [c.source for c in cells if c.cell_type == "code"]
-    data = step.values.get("data") or ""
+    inputs = {name: value for name, value in step.values.items() if name != "run_dir"}
     # A chapter that shows a record names it, or a family of them: "efficiency-*.json".
     records = sorted((home() / "book" / "records").glob("*.json"))
     names = [(path, (path.name, f"{path.stem.split('-')[0]}-*.json")) for path in records]
@@ -101,7 +140,7 @@ def step_key(step: Step, done: dict[str, Any], package: str) -> str:
         "values": step.values,
         "package": package,
         "needs": {n: [done.get(n, {}).get(k) for k in ("key", "date")] for n in needs(step.name)},
-        "data": fingerprint(project_root() / data) if data else [],
+        "read": content(read_files(inputs)),
         "versions": library_versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -154,16 +193,24 @@ def locked(run: Run) -> Iterator[None]:
 def rendering(offline: bool) -> Iterator[None]:
     """The environment of rendered notebooks, inherited by their kernels; put back afterwards.
 
-    `COLAB_RELEASE_TAG` is hidden: a predecessor run from here must not set itself up again.
+    What is left over from elsewhere is hidden: a plotting backend (figures belong into the page),
+    what launchers of distributed programs say, `COLAB_RELEASE_TAG` (a predecessor run from here
+    must not set itself up again). The kernel is this very Python, whatever Jupyter's "python3" is.
     """
     before = dict(os.environ)
     os.environ.update(RENDERING | ({"HF_HUB_OFFLINE": "1"} if offline else {}))
-    os.environ.pop("COLAB_RELEASE_TAG", None)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    for name in HIDDEN:
+        os.environ.pop(name, None)
+    with tempfile.TemporaryDirectory() as folder:
+        kernel = Path(folder) / "kernels" / "python3" / "kernel.json"
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        write_json({"argv": command, "display_name": "Python 3", "language": "python"}, kernel)
+        os.environ["JUPYTER_PATH"] = folder
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def execute(step: Step, run: Run) -> None:
@@ -191,7 +238,21 @@ def execute(step: Step, run: Run) -> None:
             f"the kernel of notebook {step.name} died, most often for want of memory ({look})"
         ) from error
     executed.metadata.pop("papermill", None)  # holds absolute paths
-    nbformat.write(merged(nbformat.read(step.source, as_version=4), executed), target)
+    write_text(
+        nbformat.writes(merged(nbformat.read(step.source, as_version=4), executed)) + "\n", target
+    )
+
+
+def up_to_date(step: Step, last: dict[str, Any], key: str, run: Run) -> bool:
+    """Whether a step need not run: its key is the last run's, and all that this left is there."""
+    files = last.get("files", [])
+    if last.get("key") != key or not all((run.path / name).exists() for name in files):
+        return False
+    try:
+        nbformat.read(run.path / "notebooks" / f"{step.name}.ipynb", as_version=4)
+    except Exception:  # missing or damaged: nbformat raises several unrelated types
+        return False
+    return True
 
 
 def files(run: Run) -> dict[str, tuple[int, int]]:
@@ -212,13 +273,13 @@ def run_steps(
     package = package_digest()
     with locked(run), rendering(bool(profile.get("offline"))):
         done = read_json(ledger)
+        if not all(isinstance(step, dict) for step in done.values()):
+            raise InputError(f"{ledger}: damaged: delete it, and the notebooks run again")
         for number, step in enumerate(steps, 1):
             print(f"[{number}/{len(steps)}] {step.name} … ", end="", flush=True)
             key = step_key(step, done, package)
             target = run.path / "notebooks" / f"{step.name}.ipynb"
-            last = done.get(step.name, {})
-            whole = target.is_file() and all((run.path / p).exists() for p in last.get("files", []))
-            if last.get("key") == key and whole and not force:
+            if up_to_date(step, done.get(step.name, {}), key, run) and not force:
                 source, executed = (
                     nbformat.read(step.source, as_version=4),
                     nbformat.read(target, as_version=4),
@@ -226,7 +287,7 @@ def run_steps(
                 text = nbformat.writes(merged(source, executed)) + "\n"
                 edited = text != target.read_text(encoding="utf-8")
                 if edited:
-                    target.write_text(text, encoding="utf-8")
+                    write_text(text, target)
                 print("unchanged, prose updated" if edited else "unchanged", flush=True)
                 continue
             done.pop(step.name, None)
