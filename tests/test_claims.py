@@ -329,7 +329,12 @@ def test_ratios_of_the_papers_models(make_run, tmp_path) -> None:
     records.mkdir()
     record = {
         "kind": "efficiency",
+        "date": "2026-01-01",
+        "commit": None,
         "device": "some GPU",
+        "models": [],
+        "left_out": [],
+        "distillation": [],
         "cells": [
             {**time, "peak_bytes": size["peak_bytes"], "input_tokens": length,
              "output_tokens": 40, "dtype": dtype, "backend": "generate",
@@ -355,7 +360,8 @@ def test_a_run_s_own_record_replaces_the_book_s(make_run, tmp_path) -> None:
     for folder, difference in ((kept, 0.1), (own, 0.3)):
         folder.mkdir(parents=True)
         rows = compared("prism", "xrec", ["rougeL"], difference).assign(split="by user")
-        text = json.dumps({"comparisons": rows.to_dict("records")})
+        made = {"date": "2026-01-01", "commit": None, "device": {}}
+        text = json.dumps(made | {"comparisons": rows.to_dict("records")})
         (folder / "xrec_yelp.json").write_text(text)
     found = claims.judge(make_run(QUICK), kept).set_index("name").loc["decoupling"]
     assert (
@@ -474,7 +480,7 @@ def test_what_capacity_does_is_judged_by_the_slope_over_sizes(make_run, tmp_path
                 {**at, "decoding": d, "value": v} for d, v in (("teacher", 0.3), ("greedy", rate))
             ]
     given = {"grid": "full", "points": 6, "base": experiments.BASE}
-    made = {"parameters": given, "device": {"cpu": "a CPU"}}
+    made = {"parameters": given, "date": "2026-01-01", "device": {"cpu": "a CPU"}}
     tables = {"mechanism": experiments.records(pd.DataFrame(rows))}
     write_json({"provenance": made, "tables": tables}, tmp_path / "mechanism.json")
     found = claims.judge(run, tmp_path).set_index("name").loc["compression_regularises"]

@@ -38,7 +38,7 @@ def trained(greedy: float, drawn: float, repeated: float, larger: float) -> pd.D
 
 def save(folder: Path, table: pd.DataFrame, points: int) -> None:
     given = {"grid": "full", "points": points, "base": experiments.BASE}
-    made = {"parameters": given, "device": {"cpu": "a CPU"}}
+    made = {"parameters": given, "date": "2026-01-01", "device": {"cpu": "a CPU"}}
     tables = {"mechanism": experiments.records(table)}
     write_json({"provenance": made, "tables": tables}, folder / "mechanism.json")
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..runs import Run, read_json
+from ..records import read_record
+from ..runs import Run
 from .verdicts import (
     Part,
     is_verdict,
@@ -54,7 +55,7 @@ class Evidence:
         folders = (records, run.path / "records")
         # A run's own record replaces the book's of the same name.
         paths = {p.stem: p for folder in folders for p in sorted(folder.glob("*.json"))}
-        self.records = {name: read_json(path) for name, path in sorted(paths.items())}
+        self.records = {name: read_record(path) for name, path in sorted(paths.items())}
         self._read: dict[str, pd.DataFrame] = {}
 
     def table(self, name: str, made_by: str, published: str = "") -> pd.DataFrame:
@@ -67,7 +68,7 @@ class Evidence:
     def larger(self, name: str, by: str) -> dict[str, Any]:
         """Of the run's own record and the book's, the one with more of its parameter `by`."""
         paths = [folder / f"{name}.json" for folder in (self.folder, self.run.path / "records")]
-        found = [read_json(path) for path in paths if path.is_file()]
+        found = [read_record(path) for path in paths if path.is_file()]
         return max(found, key=lambda r: r["provenance"]["parameters"][by], default={})
 
     def parameter(self, notebook: str, name: str) -> Any:

@@ -1,0 +1,65 @@
+"""Records: measurements made elsewhere, as JSON beside the book, and what each must hold.
+
+A record is `provenance` (date, commit, device, parameters) and `tables` (lists of rows), or, of the
+benchmarks that need no more than torch, the same facts at its top. Left out: writing one, which the
+command that measures does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .runs import home, read_json
+
+# kind of record -> its lists of rows, and what every row needs
+_ROWS: dict[str, dict[str, tuple[str, ...]]] = {
+    "efficiency": {
+        "cells": ("model", "batch_size", "input_tokens", "output_tokens", "dtype", "backend",
+                  "median_s", "p5_s", "p95_s"),
+        "models": ("model", "parameters", "work"),
+        "left_out": ("model", "reason"),
+        "distillation": ("model", "way", "explanations_per_s"),
+    },
+    "training cost": {"rows": ("table", "users")},
+}  # fmt: skip
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record at `path`, an empty one where there is no file.
+
+    Raises `InputError` that names the file and what is wrong with it.
+    """
+    record = read_json(path)
+    if not record:
+        return {}
+    made = record.get("provenance", record)
+    if not isinstance(made, dict):
+        raise _damaged(path, "'provenance' is no mapping")
+    for key, kind in {"date": str, "commit": str | None, "device": str | dict}.items():
+        if not isinstance(made.get(key), kind):
+            raise _damaged(path, f"'{key}' is missing or of another type")
+    if "provenance" in record and not isinstance(made.get("parameters"), dict):
+        raise _damaged(path, "'parameters' is missing or no mapping")
+    tables = record.get("tables", {})
+    needed: dict[str, tuple[str, ...]] = _ROWS.get(str(record.get("kind")), {})
+    if not isinstance(tables, dict) or "provenance" in record and not tables:
+        raise _damaged(path, "'tables' is missing or no mapping")
+    for name, rows in {**tables, **{name: record.get(name) for name in needed}}.items():
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise _damaged(path, f"'{name}' is no list of rows")
+        for number, row in enumerate(rows, start=1):
+            missing = [key for key in needed.get(name, ()) if key not in row]
+            if missing:
+                raise _damaged(path, f"'{name}', row {number}: '{missing[0]}' is missing")
+    return record
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """The record that the book keeps under this name, an empty one where it keeps none."""
+    return read_record(home() / "book" / "records" / f"{name}.json")
+
+
+def _damaged(path: Path, what: str) -> InputError:
+    return InputError(f"{path}: not a whole record: {what}: delete it, or make it again")
