@@ -22,13 +22,13 @@ from scipy.special import gammaln
 from .corpora import embedded
 from .decoding import Explainer
 from .errors import InputError, nearest
-from .finetuning import Recipe, encode, finetune
 from .metrics.grounding import Grounding
 from .metrics.overlap import rouge_pairs
 from .prompts import render_prompts
 from .sequences import make_samples
 from .students.inputs import StudentSettings, UserTable
 from .students.prism import USER_INITS, USER_TABLES, from_scratch
+from .students.training import Recipe, encode, finetune
 from .students.vocabulary import student_tokenizer
 from .teachers.grammar import GrammarTeacher
 

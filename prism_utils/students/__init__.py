@@ -21,8 +21,8 @@ from ..errors import InputError, nearest
 from ..tables import check
 
 if TYPE_CHECKING:
-    from ..finetuning import Recipe
     from .inputs import StudentSettings
+    from .training import Recipe
 
 KINDS = ("prism", "att2seq", "pepler", "nearest", "frame")
 _FILE = "system.json"
@@ -107,7 +107,7 @@ def fit(
 
 
 def load(folder: Path | str) -> System:
-    """The system that `fit` saved, or the Prism that `finetuning.finetune` saved."""
+    """The system that `fit` saved, or the Prism that `training.finetune` saved."""
     folder = Path(folder)
     made = _read(folder)
     if not made and (folder / "student.json").is_file():
@@ -161,10 +161,10 @@ def _fit_prism(
 ) -> Any:
     """Train a Prism, as chapter 3 does: the same arguments give the same weights."""
     from ..decoding import Explainer
-    from ..finetuning import finetune
     from ..prompts import render_prompts
     from .inputs import UserTable, token_counter
     from .prism import from_checkpoint, from_scratch
+    from .training import finetune
     from .vocabulary import student_tokenizer
 
     users = UserTable(sorted(train["user_id"].unique()))

@@ -17,7 +17,6 @@ from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from ..errors import InputError, nearest
-from ..finetuning import Recipe
 from .ids import (
     IdExplainer,
     Known,
@@ -29,6 +28,7 @@ from .ids import (
     text_loss,
 )
 from .inputs import StudentSettings
+from .training import Recipe
 from .vocabulary import student_tokenizer
 
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}

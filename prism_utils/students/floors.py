@@ -26,7 +26,7 @@ from ..wording import article, attributes, surfaces
 from .inputs import StudentSettings, UserTable
 
 if TYPE_CHECKING:
-    from ..finetuning import Recipe
+    from .training import Recipe
 
 _CELLS = 20_000_000  # similarities held in memory at a time
 _MOSTLY = 0.5  # share of a frame's uses: whose a value is in more of them, whose it must be

@@ -22,8 +22,9 @@ from torch import nn
 from tqdm import tqdm
 from transformers import AutoTokenizer, TrainerCallback
 
-from .. import finetuning, tables
+from .. import tables
 from ..errors import InputError
+from . import training
 from .inputs import StudentSettings, UserTable
 
 IGNORED = -100  # label of padding, PyTorch's own
@@ -218,14 +219,14 @@ def fit_ids(
     out_dir: Path,
     *,
     settings: StudentSettings,
-    recipe: finetuning.Recipe,
+    recipe: training.Recipe,
     name: str,
     progress: bool,
     identity: str = "",
     callbacks: Sequence[TrainerCallback] = (),
 ) -> IdExplainer:
     """Train `model` on train's texts, save what `IdExplainer.load` needs, return the system."""
-    finetuning.need_samples(train, valid)
+    training.need_samples(train, valid)
     if recipe.label_smoothing:
         raise InputError(f"label_smoothing: {kind!r} has none; set it to 0")
 
@@ -249,9 +250,9 @@ def fit_ids(
             **dataclasses.asdict(recipe),
         }
         (out_dir / "card.json").unlink(missing_ok=True)
-        finetuning.write_card(out_dir, facts)
+        training.write_card(out_dir, facts)
 
-    curve = finetuning.train(
+    curve = training.train(
         model,
         encode(train),
         encode(valid),

@@ -32,10 +32,10 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from .errors import InputError
-from .students.inputs import StudentSettings, UserTable, encode_inputs
-from .students.prism import PrismForConditionalGeneration
-from .students.user_rows import RowAdamW, UserRows
+from ..errors import InputError
+from .inputs import StudentSettings, UserTable, encode_inputs
+from .prism import PrismForConditionalGeneration
+from .user_rows import RowAdamW, UserRows
 
 
 @dataclasses.dataclass(frozen=True)
