@@ -14,17 +14,18 @@ from transformers import (
     TrainerCallback,
 )
 
-from prism_utils import finetuning, students
+from prism_utils import students
 from prism_utils.errors import InputError
-from prism_utils.finetuning import Recipe, finetune
 from prism_utils.metrics.grounding import Grounding
 from prism_utils.prompts import render_prompts
+from prism_utils.students import training
 from prism_utils.students.att2seq import Att2Seq, Att2SeqConfig
 from prism_utils.students.floors import NearestFloor, find_frames
 from prism_utils.students.ids import IGNORED, collate
 from prism_utils.students.inputs import StudentSettings, UserTable, token_counter
 from prism_utils.students.pepler import Pepler, PeplerConfig
 from prism_utils.students.prism import from_scratch
+from prism_utils.students.training import Recipe, finetune
 from prism_utils.students.vocabulary import train_tokenizer
 from prism_utils.teachers.huggingface import HuggingFaceTeacher
 
@@ -106,7 +107,7 @@ def test_a_system_is_fitted_saved_loaded_and_not_fitted_twice(tmp_path, name, mo
         pd.testing.assert_frame_equal(again.curve, system.curve)
 
     if trained:  # finished work is given back, under another name if asked; other work is done
-        monkeypatch.setattr(finetuning, "Trainer", None)
+        monkeypatch.setattr(training, "Trainer", None)
     seed1 = fit(kind, tmp_path, **options, name=f"{name}@1")
     assert seed1.name == f"{name}@1"
     assert seed1.explain(ASKED)["text"].tolist() == told["text"].tolist()
@@ -166,12 +167,12 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path, kind, monkeypa
     recipe = Recipe(steps=40, batch_size=4, eval_every=10, patience=0)
     options = {**SMALL, "frozen_share": 0.6} if kind == "pepler" else SMALL
     whole = fit(kind, tmp_path / "whole", recipe, **options)
-    train = finetuning.train
+    train = training.train
 
     def cut(*args, callbacks, **kwargs):
         return train(*args, callbacks=[*callbacks, Interrupt()], **kwargs)
 
-    monkeypatch.setattr(finetuning, "train", cut)
+    monkeypatch.setattr(training, "train", cut)
     with pytest.raises(KeyboardInterrupt):
         fit(kind, tmp_path / "cut", recipe, **options)
     with pytest.raises(InputError, match="no system is saved here"):
@@ -184,7 +185,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path, kind, monkeypa
             steps.append(state.global_step)
 
     monkeypatch.setattr(
-        finetuning,
+        training,
         "train",
         lambda *args, callbacks, **kwargs: train(*args, callbacks=[*callbacks, Count()], **kwargs),
     )

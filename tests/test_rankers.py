@@ -9,9 +9,9 @@ import pytest
 from prism_utils import rankers, students
 from prism_utils.corpora import embedded
 from prism_utils.errors import InputError
-from prism_utils.finetuning import Recipe
 from prism_utils.sequences import make_samples
 from prism_utils.students.inputs import StudentSettings
+from prism_utils.students.training import Recipe
 
 
 def table(rows: str, **more) -> pd.DataFrame:

@@ -111,7 +111,7 @@ class Explainer:
         dtype: str = "float32",
         **options: Any,
     ) -> Explainer:
-        """Load what `finetuning.finetune` saved or `python -m prism_utils.decoding export` wrote.
+        """Load what `training.finetune` saved or `python -m prism_utils.decoding export` wrote.
 
         backend, of a saved student: "torch" is transformers' `generate`, by default on a GPU if
         there is one. On a CPU, "onnx" (ONNX Runtime, float32) writes the same tokens faster,

@@ -279,7 +279,7 @@ def export_graphs(model: Any, out: Path | str, precision: str = "int8") -> Path:
 
 
 def export(student: Path | str, out: Path | str, precision: str = "int8") -> Path:
-    """Write the student that `finetuning.finetune` saved as a folder for `Explainer.load`.
+    """Write the student that `training.finetune` saved as a folder for `Explainer.load`.
 
     The folder needs numpy, pandas, pyarrow, tokenizers and onnxruntime to be loaded, and neither
     torch nor transformers. Raises `InputError` if `student` is none, if the folder holds

@@ -37,7 +37,7 @@ class Training:
     """A small student with a user table, its optimizer and a stream of users.
 
     table: "none" (no user table), "dense" (every row in every step), "sparse" (`UserRows`), "low
-    rank" (`UserRows` of width `rank`, projected). The optimizer is what `finetuning.train` takes.
+    rank" (`UserRows` of width `rank`, projected). The optimizer is what `training.train` takes.
     """
 
     def __init__(

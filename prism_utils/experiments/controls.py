@@ -20,12 +20,12 @@ from .. import rankers, students
 from ..corpora import embedded
 from ..decoding import Explainer
 from ..errors import InputError, nearest
-from ..finetuning import Recipe
 from ..metrics.grounding import Grounding
 from ..metrics.overlap import rouge
 from ..sequences import make_samples
 from ..statistics import bootstrap_means, compare
 from ..students.inputs import StudentSettings, UserTable
+from ..students.training import Recipe
 from ..students.user_rows import UNKNOWN_USER
 from ..tables import check
 from ..teachers.grammar import GrammarTeacher

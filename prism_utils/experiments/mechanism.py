@@ -16,9 +16,9 @@ import torch
 from scipy.special import gammaln
 
 from ..errors import InputError, nearest
-from ..finetuning import encode
 from ..metrics.grounding import Grounding
 from ..metrics.overlap import rouge_pairs
+from ..students.training import encode
 from .trial import BASE, DECODINGS, FACTORS, SIZES, Trial, build, complete, prompted
 
 # What an error of the teacher is counted by, in its texts and the student's.

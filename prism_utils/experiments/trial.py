@@ -16,11 +16,11 @@ import torch
 from ..corpora import embedded
 from ..decoding import Explainer
 from ..errors import InputError, nearest
-from ..finetuning import Recipe, finetune
 from ..prompts import render_prompts
 from ..sequences import make_samples
 from ..students.inputs import StudentSettings, UserTable
 from ..students.prism import USER_INITS, USER_TABLES, from_scratch
+from ..students.training import Recipe, finetune
 from ..students.vocabulary import student_tokenizer
 from ..teachers.grammar import GrammarTeacher
 

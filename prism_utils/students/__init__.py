@@ -13,40 +13,35 @@ import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ..errors import InputError, nearest
 from ..tables import check
+from .inputs import StudentSettings
+from .saved import CURVE
+from .system import Job, System
 
 if TYPE_CHECKING:
-    from ..finetuning import Recipe
-    from .inputs import StudentSettings
+    from .training import Recipe
 
-KINDS = ("prism", "att2seq", "pepler", "nearest", "frame")
+_PLACES = {
+    "prism": "prism_fit",
+    "att2seq": "att2seq",
+    "pepler": "pepler",
+    "nearest": "floors.NearestFloor",
+    "frame": "floors.FrameFloor",
+}
+KINDS = tuple(_PLACES)
 _FILE = "system.json"
 
 
-class System(Protocol):
-    """A fitted system: an explainer with the curve of its training, None where nothing trains."""
-
-    name: str
-    curve: pd.DataFrame | None
-
-    def explain(self, samples: pd.DataFrame) -> pd.DataFrame: ...
-
-
-def _fitter(kind: str) -> Callable[..., Any]:
-    """The function that fits this kind; modules import torch, so only when asked for."""
-    if kind == "prism":
-        return _fit_prism
-    if kind in ("nearest", "frame"):
-        return getattr(import_module(".floors", __name__), f"fit_{kind}")
-    return import_module(f".{kind}", __name__).fit
-
-
-_COMMON = ("train", "valid", "out_dir", "items", "settings", "recipe", "name", "progress")
+def _place(kind: str) -> Any:
+    """What fits and loads this kind; modules import torch, so only when asked for."""
+    module, _, name = _PLACES[kind].partition(".")
+    place = import_module(f".{module}", __name__)
+    return getattr(place, name) if name else place
 
 
 def fit(
@@ -75,7 +70,7 @@ def fit(
     """
     if kind not in KINDS:
         raise InputError(f"student {kind!r} is unknown: {nearest(kind, KINDS)}")
-    fitter = _fitter(kind)
+    fitter = _place(kind).fit
     _check_options(kind, fitter, options)
     train, valid = (
         _checked(frame, source) for frame, source in ((train, "train"), (valid, "valid"))
@@ -90,138 +85,36 @@ def fit(
         return system
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _FILE).unlink(missing_ok=True)
-    system = fitter(
-        train,
-        valid,
-        folder,
-        items=items,
-        settings=settings,
-        recipe=recipe,
-        name=name,
-        progress=progress,
-        **options,
-    )
+    system = fitter(Job(train, valid, folder, items, settings, recipe, name, progress), **options)
+    if kind == "prism":
+        from ..decoding import Explainer
+
+        model, tokenizer, users, curve = system
+        system = Explainer(model, tokenizer, users, settings, items, name=name, progress=progress)
+        system.curve = curve
     made = {"kind": kind, "name": name, "digest": digest}
     (folder / _FILE).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return system
 
 
 def load(folder: Path | str) -> System:
-    """The system that `fit` saved, or the Prism that `finetuning.finetune` saved."""
+    """The system that `fit` saved, or the Prism that `training.finetune` saved."""
     folder = Path(folder)
     made = _read(folder)
     if not made and (folder / "student.json").is_file():
         made = {"kind": "prism", "name": "prism"}
     kind, name = made.get("kind", ""), made.get("name", "")
-    system: Any
     if kind == "prism":
         from ..decoding import Explainer
 
-        system = Explainer.load(folder, name=name)
-    elif kind in ("att2seq", "pepler"):
-        from .ids import IdExplainer
-
-        model_class = {"att2seq": "Att2Seq", "pepler": "Pepler"}[kind]
-        system = IdExplainer.load(
-            folder, getattr(import_module(f".{kind}", __name__), model_class), name=name
-        )
-    elif kind in ("nearest", "frame"):
-        floor = {"nearest": "NearestFloor", "frame": "FrameFloor"}[kind]
-        system = getattr(import_module(".floors", __name__), floor).load(folder, name=name)
+        system: Any = Explainer.load(folder, name=name)
+    elif kind in KINDS:
+        system = _place(kind).load(folder, name=name)
     else:
         raise InputError(f"{folder}: no system is saved here; students.fit makes one")
-    curve = folder / "learning_curve.parquet"
+    curve = folder / CURVE
     system.curve = pd.read_parquet(curve) if curve.is_file() else None
     return system
-
-
-def _fit_prism(
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    out_dir: Path,
-    *,
-    items: pd.DataFrame,
-    settings: StudentSettings,
-    recipe: Recipe,
-    name: str,
-    progress: bool,
-    init_from: str = "",
-    vocabulary: str = "whole_titles",
-    vocab_size: int = 1000,
-    d_model: int = 128,
-    layers: int = 2,
-    heads: int = 4,
-    dropout: float = 0.0,
-    placement: str = "every_token",
-    scale: str = "1",
-    user_dropout: float = 0.0,
-    user_rank: int = 0,
-    user_table: str = "dense",
-    user_init: str = "normal",
-) -> Any:
-    """Train a Prism, as chapter 3 does: the same arguments give the same weights."""
-    from ..decoding import Explainer
-    from ..finetuning import finetune
-    from ..prompts import render_prompts
-    from .inputs import UserTable, token_counter
-    from .prism import from_checkpoint, from_scratch
-    from .vocabulary import student_tokenizer
-
-    users = UserTable(sorted(train["user_id"].unique()))
-    user_options: dict[str, Any] = {
-        "placement": placement,
-        "scale": scale,
-        "user_dropout": user_dropout,
-        "user_rank": user_rank,
-        "user_table": user_table,
-        "user_init": user_init,
-    }
-    if init_from:
-        model, tokenizer = from_checkpoint(init_from, len(users), seed=recipe.seed, **user_options)
-    else:
-        tokenizer = student_tokenizer(
-            train, items, settings, vocabulary=vocabulary, vocab_size=vocab_size
-        )
-        model = from_scratch(
-            tokenizer,
-            len(users),
-            d_model=d_model,
-            layers=layers,
-            heads=heads,
-            max_positions=max(settings.max_input_tokens, settings.max_new_tokens) + 2,
-            dropout=dropout,
-            seed=recipe.seed,
-            **user_options,
-        )
-
-    def prompted(frame: pd.DataFrame) -> pd.DataFrame:
-        prompts = render_prompts(
-            frame,
-            items,
-            template=settings.template,
-            noun=settings.noun,
-            max_history=settings.max_history,
-            mark_evidence=settings.mark_evidence,
-            count_tokens=token_counter(tokenizer),
-            max_tokens=settings.max_input_tokens,
-        )
-        return frame.assign(prompt=prompts["prompt"].to_numpy())
-
-    curve = finetune(
-        model,
-        tokenizer,
-        prompted(train),
-        prompted(valid),
-        users,
-        out_dir,
-        settings=settings,
-        recipe=recipe,
-        items=items,
-        progress=progress,
-    )
-    explainer = Explainer(model, tokenizer, users, settings, items, name=name, progress=progress)
-    explainer.curve = curve
-    return explainer
 
 
 def _default_name(kind: str, options: dict[str, Any]) -> str:
@@ -241,7 +134,7 @@ def _checked(frame: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def _check_options(kind: str, fitter: Callable[..., Any], options: dict[str, Any]) -> None:
-    own = {n: p for n, p in inspect.signature(fitter).parameters.items() if n not in _COMMON}
+    own = dict(list(inspect.signature(fitter).parameters.items())[1:])  # the first is the job
     for name, value in options.items():
         if name not in own:
             hint = nearest(name, own) if own else "it has none"

@@ -16,20 +16,10 @@ from torch import nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
-from ..errors import InputError, nearest
-from ..finetuning import Recipe
-from .ids import (
-    IdExplainer,
-    Known,
-    draw_tables,
-    fit_ids,
-    mean_rating,
-    saved_config,
-    shifted,
-    text_loss,
-)
-from .inputs import StudentSettings
-from .vocabulary import student_tokenizer
+from ..errors import InputError
+from . import ids
+from .ids import IdExplainer, Known
+from .system import Job, check_choices
 
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -58,8 +48,7 @@ class Att2SeqConfig(PretrainedConfig):
         dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        if cell not in CELLS:
-            raise InputError(f"cell: {cell!r} is unknown; {nearest(str(cell), CELLS)}")
+        check_choices(cell=(cell, CELLS))
         self.vocab_size = vocab_size
         self.num_users = num_users
         self.num_items = num_items
@@ -149,9 +138,9 @@ class Att2Seq(PreTrainedModel):
     ) -> CausalLMOutput:
         """user_ids, item_ids, ratings (batch,); labels (batch, length), padded with -100."""
         attributes, state = self.encode(user_ids, item_ids, ratings)
-        words = shifted(labels, self.config.bos_token_id)
+        words = ids.shifted(labels, self.config.bos_token_id)
         hidden, _ = self.decode(words, attributes, state)
-        return CausalLMOutput(loss=text_loss(self.output, hidden, labels))
+        return CausalLMOutput(loss=ids.text_loss(self.output, hidden, labels))
 
     @torch.no_grad()
     def write(
@@ -176,15 +165,8 @@ class Att2Seq(PreTrainedModel):
 
 
 def fit(
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    out_dir: Path,
+    job: Job,
     *,
-    items: pd.DataFrame,
-    settings: StudentSettings,
-    recipe: Recipe,
-    name: str,
-    progress: bool,
     init_from: str = "",
     vocabulary: str = "whole_titles",
     vocab_size: int = 1000,
@@ -201,41 +183,37 @@ def fit(
     tables of user and item from U(-1, 1). Dong et al. take 64 and 512 for d_attribute and d_model,
     and two layers.
     """
-    torch.manual_seed(recipe.seed)
-    known, mean = Known.of(train), mean_rating(train)
-    counts: dict[str, Any] = {"num_users": len(known.users), "num_items": len(known.items)}
+    torch.manual_seed(job.recipe.seed)
+    known, mean = Known.of(job.train), ids.mean_rating(job.train)
     if init_from:
-        saved = saved_config(init_from, "att2seq")
+        saved = ids.saved_config(init_from, "att2seq")
         if saved is None:
             raise InputError(f"init_from: {init_from!r} is not the folder of an Att2Seq")
         tokenizer = AutoTokenizer.from_pretrained(init_from)
-        model = Att2Seq.from_pretrained(init_from, **counts, ignore_mismatched_sizes=True)
-        draw_tables(model, 1.0, Path(init_from), known)
+        model = Att2Seq.from_pretrained(init_from, **known.counts, ignore_mismatched_sizes=True)
+        ids.draw_tables(model, 1.0, Path(init_from), known)
     else:
-        tokenizer = student_tokenizer(
-            train, items, settings, vocabulary=vocabulary, vocab_size=vocab_size
-        )
+        tokenizer, words = ids.new_words(job, vocabulary, vocab_size)
         model = Att2Seq(
             Att2SeqConfig(
-                vocab_size=len(tokenizer),
-                ratings=_levels(train) if mean is not None else None,
+                ratings=_levels(job.train) if mean is not None else None,
                 mean_rating=mean,
                 cell=cell,
                 d_attribute=d_attribute,
                 d_model=d_model,
                 layers=layers,
                 dropout=dropout,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-                **counts,
+                **words,
+                **known.counts,
             )
         )
-        draw_tables(model, 1.0, None, known)
-    return fit_ids(
-        "att2seq", model, tokenizer, known, train, valid, out_dir,
-        settings=settings, recipe=recipe, name=name, progress=progress,
-    )  # fmt: skip
+        ids.draw_tables(model, 1.0, None, known)
+    return ids.fit_ids("att2seq", model, tokenizer, known, job)
+
+
+def load(folder: Path, *, name: str) -> IdExplainer:
+    """The Att2Seq that `fit` saved in `folder`."""
+    return IdExplainer.load(folder, Att2Seq, name=name)
 
 
 def _levels(train: pd.DataFrame) -> list[float]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice, permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,12 +21,10 @@ from scipy import sparse
 
 from ..errors import InputError
 from ..metrics.grounding import Grounding
-from ..tables import check, read_table
+from ..tables import read_table
 from ..wording import article, attributes, surfaces
-from .inputs import StudentSettings, UserTable
-
-if TYPE_CHECKING:
-    from ..finetuning import Recipe
+from .inputs import UserTable
+from .system import BaseSystem, Job
 
 _CELLS = 20_000_000  # similarities held in memory at a time
 _MOSTLY = 0.5  # share of a frame's uses: whose a value is in more of them, whose it must be
@@ -37,15 +35,13 @@ def _shown(history: Sequence[str], count: int) -> list[str]:
     return list(history[max(len(history) - count, 0) :])
 
 
-class NearestFloor:
+class NearestFloor(BaseSystem):
     """The golden explanation of the nearest training sample.
 
     Nearest is first a sample of the same item, then the most similar history: the cosine of the
     shown history items as sets. An item that training never explained is compared with all
     samples. Of equally near ones the first in `train` is taken: its order breaks ties.
     """
-
-    curve: pd.DataFrame | None = None
 
     def __init__(self, train: pd.DataFrame, *, max_history: int, name: str) -> None:
         self.train, self.max_history, self.name = train, max_history, name
@@ -65,12 +61,8 @@ class NearestFloor:
         shape = (len(sets), len(self._items))
         return sparse.csr_array((values[known], (rows[known], columns[known])), shape=shape)
 
-    def explain(self, samples: pd.DataFrame) -> pd.DataFrame:
-        """Explanations table; beside it nearest_id, the training sample, and its similarity.
-
-        similarity: cosine of the histories, plus 1 if the item is the same.
-        """
-        check(samples, "samples")
+    def _tell(self, samples: pd.DataFrame) -> dict[str, Any]:
+        """Texts; nearest_id, the training sample; similarity: of histories, plus 1 for the item."""
         vectors = self._encode(samples["history"])
         chosen = np.zeros(len(samples), dtype=np.int64)
         similarity = np.zeros(len(samples))
@@ -87,15 +79,20 @@ class NearestFloor:
                 chosen[block] = rows[best]
                 similarity[block] = cosines.max(axis=1) + (item in self._of_item)
         found = self.train.iloc[chosen]
-        return pd.DataFrame(
-            {
-                "sample_id": samples["sample_id"].to_numpy(),
-                "system": self.name,
-                "text": found["text"].to_numpy(),
-                "nearest_id": found["sample_id"].to_numpy(),
-                "similarity": similarity,
-            }
-        )
+        return {
+            "text": found["text"].to_numpy(),
+            "nearest_id": found["sample_id"].to_numpy(),
+            "similarity": similarity,
+        }
+
+    @classmethod
+    def fit(cls, job: Job) -> NearestFloor:
+        """Keep train, in an order drawn with the recipe's seed; see `students.fit`."""
+        _need(job.train)
+        drawn = job.train.sample(frac=1.0, random_state=job.recipe.seed).reset_index(drop=True)
+        floor = cls(drawn, max_history=job.settings.max_history, name=job.name)
+        floor.save(job.folder)
+        return floor
 
     def save(self, folder: Path) -> None:
         columns = ["sample_id", "user_id", "history", "item_id", "split", "text"]
@@ -137,7 +134,7 @@ class Frame(NamedTuple):
     uses: int
 
 
-class FrameFloor:
+class FrameFloor(BaseSystem):
     """The most frequent sentence frame of the training texts, filled in for each sample.
 
     A frame is an explanation whose titles and attribute values (found by the grounding matcher)
@@ -146,8 +143,6 @@ class FrameFloor:
     frequent frame cannot be filled the next one is taken, and the bare title where none can.
     """
 
-    curve: pd.DataFrame | None = None
-
     def __init__(
         self, frames: list[Frame], items: pd.DataFrame, *, max_history: int, name: str
     ) -> None:
@@ -155,9 +150,8 @@ class FrameFloor:
         self._titles = dict(zip(items["item_id"], items["title"], strict=True))
         self._values = _values(items)
 
-    def explain(self, samples: pd.DataFrame) -> pd.DataFrame:
-        """Explanations table; beside it frame, the rank of the frame from 0, -1 for a title."""
-        check(samples, "samples")
+    def _tell(self, samples: pd.DataFrame) -> dict[str, Any]:
+        """Texts; frame: the rank of the frame from 0, -1 for a title."""
         told = [
             next(
                 (
@@ -169,14 +163,7 @@ class FrameFloor:
             )
             for item, history in zip(samples["item_id"], samples["history"], strict=True)
         ]
-        return pd.DataFrame(
-            {
-                "sample_id": samples["sample_id"].to_numpy(),
-                "system": self.name,
-                "text": [text for text, _ in told],
-                "frame": [rank for _, rank in told],
-            }
-        )
+        return {"text": [text for text, _ in told], "frame": [rank for _, rank in told]}
 
     def _fill(self, frame: Frame, item: str, history: Sequence[str]) -> str | None:
         slots = [part for part in frame.parts if isinstance(part, Slot)]
@@ -226,6 +213,16 @@ class FrameFloor:
             before = article(text)
             text = f"{before.capitalize() if slot.article == 'A' else before} {text}"
         return text
+
+    @classmethod
+    def fit(cls, job: Job) -> FrameFloor:
+        """Find train's frames; see `students.fit`. Nothing in it is random."""
+        _need(job.train)
+        shown = job.settings.max_history
+        frames = find_frames(job.train, job.items, noun=job.settings.noun, max_history=shown)
+        floor = cls(frames, job.items, max_history=shown, name=job.name)
+        floor.save(job.folder)
+        return floor
 
     def save(self, folder: Path) -> None:
         frames = [
@@ -378,44 +375,6 @@ def _mask(
             mine.add("history")
         owners |= {((kind, place), owner) for owner in mine}
     return tuple(part for part in parts if part != ""), owners
-
-
-def fit_nearest(
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    out_dir: Path,
-    *,
-    items: pd.DataFrame,
-    settings: StudentSettings,
-    recipe: Recipe,
-    name: str,
-    progress: bool,
-) -> NearestFloor:
-    """Keep train, in an order drawn with the recipe's seed; see `students.fit`."""
-    _need(train)
-    drawn = train.sample(frac=1.0, random_state=recipe.seed).reset_index(drop=True)
-    floor = NearestFloor(drawn, max_history=settings.max_history, name=name)
-    floor.save(out_dir)
-    return floor
-
-
-def fit_frame(
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    out_dir: Path,
-    *,
-    items: pd.DataFrame,
-    settings: StudentSettings,
-    recipe: Recipe,
-    name: str,
-    progress: bool,
-) -> FrameFloor:
-    """Find train's frames; see `students.fit`. Nothing in it is random."""
-    _need(train)
-    frames = find_frames(train, items, noun=settings.noun, max_history=settings.max_history)
-    floor = FrameFloor(frames, items, max_history=settings.max_history, name=name)
-    floor.save(out_dir)
-    return floor
 
 
 def _need(train: pd.DataFrame) -> None:

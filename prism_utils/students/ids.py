@@ -22,9 +22,11 @@ from torch import nn
 from tqdm import tqdm
 from transformers import AutoTokenizer, TrainerCallback
 
-from .. import finetuning, tables
 from ..errors import InputError
+from . import saved, training
 from .inputs import StudentSettings, UserTable
+from .system import BaseSystem, Job
+from .vocabulary import student_tokenizer
 
 IGNORED = -100  # label of padding, PyTorch's own
 ITEMS_FILE = "known_items.parquet"
@@ -54,6 +56,10 @@ class Known:
             "item_ids": self.items.rows(samples["item_id"].tolist()),
         }
 
+    @property
+    def counts(self) -> dict[str, Any]:
+        return {"num_users": len(self.users), "num_items": len(self.items)}
+
     def save(self, folder: Path) -> None:
         self.users.save(folder)
         pd.DataFrame({"item_id": self.items.index}).to_parquet(folder / ITEMS_FILE, index=False)
@@ -69,6 +75,16 @@ def mean_rating(train: pd.DataFrame) -> float | None:
     if "rating" not in train.columns or train["rating"].isna().all():
         return None
     return float(train["rating"].mean())
+
+
+def new_words(job: Job, vocabulary: str, vocab_size: int) -> tuple[Any, dict[str, Any]]:
+    """The tokenizer of a student from scratch, and what its configuration says of it."""
+    tokenizer = student_tokenizer(
+        job.train, job.items, job.settings, vocabulary=vocabulary, vocab_size=vocab_size
+    )
+    ids = ("bos_token_id", "eos_token_id", "pad_token_id")
+    said = {"vocab_size": len(tokenizer), **{name: getattr(tokenizer, name) for name in ids}}
+    return tokenizer, said
 
 
 def draw_tables(model: Any, spread: float, folder: Path | None, known: Known) -> None:
@@ -121,8 +137,8 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {**batch, "labels": padded}
 
 
-class IdExplainer:
-    """A trained Att2Seq or PEPLER; has `name`, `explain` and `curve` as every fitted system has."""
+class IdExplainer(BaseSystem):
+    """A trained Att2Seq or PEPLER; `explain` takes options of its model's `write`."""
 
     def __init__(
         self,
@@ -161,13 +177,11 @@ class IdExplainer:
         return cls(model, tokenizer, known, settings, name=name)
 
     @torch.inference_mode()
-    def explain(self, samples: pd.DataFrame, **generation: Any) -> pd.DataFrame:
-        """Explanations of samples, in their order; greedy unless `generation` says otherwise.
+    def _tell(self, samples: pd.DataFrame, **generation: Any) -> dict[str, Any]:
+        """Texts, greedy unless `generation` says otherwise; user_known, item_known, tokens.
 
-        Beside sample_id, system and text: user_known and item_known (False where the model has no
-        vector and takes zero) and tokens.
+        Known is what the model has a vector for; for all else it takes zero.
         """
-        tables.check(samples, "samples")
         inputs = encode_ids(samples, self.known, self.model.config)
         device, options = self.model.device, {"max_new_tokens": self.settings.max_new_tokens}
         texts: list[str] = []
@@ -184,16 +198,12 @@ class IdExplainer:
                 ids = ids[: ids.index(end)] if end in ids else ids
                 texts.append(self.tokenizer.decode(ids, skip_special_tokens=True).strip())
                 tokens.append(len(ids))
-        return pd.DataFrame(
-            {
-                "sample_id": samples["sample_id"].to_numpy(),
-                "system": self.name,
-                "text": texts,
-                "user_known": inputs["user_ids"] > 0,
-                "item_known": inputs["item_ids"] > 0,
-                "tokens": tokens,
-            }
-        )
+        return {
+            "text": texts,
+            "user_known": inputs["user_ids"] > 0,
+            "item_known": inputs["item_ids"] > 0,
+            "tokens": tokens,
+        }
 
 
 def encode_ids(samples: pd.DataFrame, known: Known, config: Any) -> dict[str, np.ndarray]:
@@ -213,19 +223,14 @@ def fit_ids(
     model: Any,
     tokenizer: Any,
     known: Known,
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    out_dir: Path,
+    job: Job,
     *,
-    settings: StudentSettings,
-    recipe: finetuning.Recipe,
-    name: str,
-    progress: bool,
     identity: str = "",
     callbacks: Sequence[TrainerCallback] = (),
 ) -> IdExplainer:
     """Train `model` on train's texts, save what `IdExplainer.load` needs, return the system."""
-    finetuning.need_samples(train, valid)
+    settings, recipe = job.settings, job.recipe
+    training.need_samples(job.train, job.valid)
     if recipe.label_smoothing:
         raise InputError(f"label_smoothing: {kind!r} has none; set it to 0")
 
@@ -235,32 +240,22 @@ def fit_ids(
         return Dataset.from_dict({**encode_ids(frame, known, model.config), "labels": labels})
 
     def save(curve: pd.DataFrame) -> None:
-        model.save_pretrained(out_dir)
-        tokenizer.save_pretrained(out_dir)
-        known.save(out_dir)
-        settings.save(out_dir)
-        curve.to_parquet(out_dir / "learning_curve.parquet", index=False)
-        facts = {
-            "kind": kind,
-            "training samples": len(train),
-            "validation samples": len(valid),
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "best validation loss, nats a token": round(float(curve["valid_loss"].min()), 4),
-            **dataclasses.asdict(recipe),
-        }
-        (out_dir / "card.json").unlink(missing_ok=True)
-        finetuning.write_card(out_dir, facts)
+        facts = {"kind": kind, "training samples": len(job.train)}
+        facts["validation samples"] = len(job.valid)
+        saved.save(job.folder, model, tokenizer, known, settings, curve, recipe, facts)
 
-    curve = finetuning.train(
+    curve = training.train(
         model,
-        encode(train),
-        encode(valid),
-        out_dir,
+        encode(job.train),
+        encode(job.valid),
+        job.folder,
         collator=collate,
         recipe=recipe,
         identity=identity,
-        progress=progress,
+        progress=job.progress,
         callbacks=list(callbacks),
         save=save,
     )
-    return IdExplainer(model, tokenizer, known, settings, name=name, curve=curve, progress=progress)
+    return IdExplainer(
+        model, tokenizer, known, settings, name=job.name, curve=curve, progress=job.progress
+    )

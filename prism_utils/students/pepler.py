@@ -10,26 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, GPT2Config, GPT2LMHeadModel, TrainerCallback
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
-from ..errors import InputError, nearest
-from ..finetuning import Recipe
-from .ids import (
-    IdExplainer,
-    Known,
-    draw_tables,
-    fit_ids,
-    mean_rating,
-    saved_config,
-    shifted,
-    text_loss,
-)
+from ..errors import InputError
+from . import ids
+from .ids import IdExplainer, Known
 from .inputs import StudentSettings
-from .vocabulary import student_tokenizer
+from .system import Job, check_choices
 
 HEADS = ("none", "mf", "mlp")
 _RATING_WIDTH = 400  # of the MLP head's two hidden layers
@@ -54,8 +44,7 @@ class PeplerConfig(GPT2Config):
         mean_rating: float | None = None,
         **kwargs: Any,
     ) -> None:
-        if head not in HEADS:
-            raise InputError(f"head: {head!r} is unknown; {nearest(str(head), HEADS)}")
+        check_choices(head=(head, HEADS))
         self.num_users = num_users
         self.num_items = num_items
         self.head = head
@@ -117,12 +106,12 @@ class Pepler(GPT2LMHeadModel):
         if user_ids is None or item_ids is None or labels is None:
             return super().forward(input_ids=input_ids, labels=labels, **kwargs)
         prompts = self.prompts(user_ids, item_ids)
-        words = self.transformer.wte(shifted(labels, self.config.bos_token_id))
+        words = self.transformer.wte(ids.shifted(labels, self.config.bos_token_id))
         # Padding stands on the right, where a causal model does not see it: no mask is needed.
         hidden = self.transformer(
             inputs_embeds=torch.cat([prompts, words], dim=1), use_cache=False
         ).last_hidden_state
-        loss = text_loss(self.lm_head, hidden[:, prompts.shape[1] :], labels)
+        loss = ids.text_loss(self.lm_head, hidden[:, prompts.shape[1] :], labels)
         if self.training and self.config.head != "none" and ratings is not None:
             error = nn.functional.mse_loss(self.rate(prompts), ratings)
             loss = loss + self.config.rating_weight * error
@@ -161,25 +150,18 @@ class FrozenFirst(TrainerCallback):
 
 
 def fit(
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    out_dir: Path,
+    job: Job,
     *,
-    items: pd.DataFrame,
-    settings: StudentSettings,
-    recipe: Recipe,
-    name: str,
-    progress: bool,
     init_from: str = "",
-    vocabulary: str = "whole_titles",
-    vocab_size: int = 1000,
+    frozen_share: float | None = None,
+    head: str = "none",
+    rating_weight: float = 0.01,
     d_model: int = 128,
     layers: int = 2,
     heads: int = 4,
     dropout: float = 0.0,
-    head: str = "none",
-    rating_weight: float = 0.01,
-    frozen_share: float | None = None,
+    vocabulary: str = "whole_titles",
+    vocab_size: int = 1000,
 ) -> IdExplainer:
     """Train a PEPLER; see `students.fit`.
 
@@ -193,51 +175,48 @@ def fit(
         frozen_share = 0.2 if init_from else 0.0
     if not 0 <= frozen_share <= 1:
         raise InputError(f"frozen_share: {frozen_share} is not in [0, 1]")
-    mean = mean_rating(train)
-    if head not in HEADS:
-        raise InputError(f"head: {head!r} is unknown; {nearest(head, HEADS)}")
+    mean = ids.mean_rating(job.train)
+    check_choices(head=(head, HEADS))
     if head != "none" and mean is None:
         raise InputError(f"head {head!r} predicts ratings: train needs a column 'rating'")
-    torch.manual_seed(recipe.seed)
-    known = Known.of(train)
+    torch.manual_seed(job.recipe.seed)
+    known = Known.of(job.train)
     prompting: dict[str, Any] = {
-        "num_users": len(known.users),
-        "num_items": len(known.items),
+        **known.counts,
         "head": head,
         "rating_weight": rating_weight,
         "mean_rating": mean if head != "none" else None,
     }
     if init_from:
-        model, tokenizer = _from_checkpoint(init_from, settings, prompting)
-        own = Path(init_from) if saved_config(init_from, "pepler") else None
+        model, tokenizer = _from_checkpoint(init_from, job.settings, prompting)
+        own = Path(init_from) if ids.saved_config(init_from, "pepler") else None
     else:
-        tokenizer = student_tokenizer(
-            train, items, settings, vocabulary=vocabulary, vocab_size=vocab_size
-        )
+        tokenizer, words = ids.new_words(job, vocabulary, vocab_size)
         model = Pepler(
             PeplerConfig(
-                vocab_size=len(tokenizer),
                 n_embd=d_model,
                 n_layer=layers,
                 n_head=heads,
-                n_positions=settings.max_new_tokens + 3,
+                n_positions=job.settings.max_new_tokens + 3,
                 resid_pdrop=dropout,
                 embd_pdrop=dropout,
                 attn_pdrop=dropout,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
+                **words,
                 **prompting,
             )
         )
         own = None
-    draw_tables(model, 0.1, own, known)
-    stage1 = round(frozen_share * recipe.steps)
-    return fit_ids(
-        "pepler", model, tokenizer, known, train, valid, out_dir,
-        settings=settings, recipe=recipe, name=name, progress=progress,
+    ids.draw_tables(model, 0.1, own, known)
+    stage1 = round(frozen_share * job.recipe.steps)
+    return ids.fit_ids(
+        "pepler", model, tokenizer, known, job,
         identity=f"frozen for {stage1} steps", callbacks=[FrozenFirst(stage1)],
     )  # fmt: skip
+
+
+def load(folder: Path, *, name: str) -> IdExplainer:
+    """The PEPLER that `fit` saved in `folder`."""
+    return IdExplainer.load(folder, Pepler, name=name)
 
 
 def _from_checkpoint(
@@ -245,7 +224,7 @@ def _from_checkpoint(
 ) -> tuple[Pepler, Any]:
     """GPT-2's (or another PEPLER's) language model and tokenizer, with tables of our size."""
     try:
-        config = None if saved_config(path, "pepler") else AutoConfig.from_pretrained(path)
+        config = None if ids.saved_config(path, "pepler") else AutoConfig.from_pretrained(path)
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

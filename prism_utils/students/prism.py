@@ -19,20 +19,15 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.bart.modeling_bart import BartEncoder
 
-from ..errors import InputError, nearest
+from ..errors import InputError
 from .inputs import UNKNOWN_USER, USER_TOKEN
+from .system import check_choices
 from .user_rows import UserRows
 
 PLACEMENTS = ("every_token", "user_token", "none")
 SCALES = ("1", "1/sqrt(d)")
 USER_TABLES = ("dense", "sparse")
 USER_INITS = ("normal", "zero")
-
-
-def _check_choices(*asked: tuple[str, str, tuple[str, ...]]) -> None:
-    for name, value, choices in asked:
-        if value not in choices:
-            raise InputError(f"{name}: {value!r} is unknown; {nearest(str(value), choices)}")
 
 
 class PrismConfig(BartConfig):
@@ -63,7 +58,7 @@ class PrismConfig(BartConfig):
         user_rank: int = 0,
         **kwargs: Any,
     ) -> None:
-        _check_choices(("placement", placement, PLACEMENTS), ("scale", scale, SCALES))
+        check_choices(placement=(placement, PLACEMENTS), scale=(scale, SCALES))
         if not 0 <= user_dropout < 1:
             raise InputError(f"user_dropout: {user_dropout} is not in [0, 1)")
         if num_users < 0:
@@ -246,7 +241,7 @@ def from_scratch(
     1/sqrt(d_model), embeddings times sqrt(d_model), the scale follows the width. `user_table` and
     `user_init` are as for `from_checkpoint`.
     """
-    _check_choices(("user_table", user_table, USER_TABLES), ("user_init", user_init, USER_INITS))
+    check_choices(user_table=(user_table, USER_TABLES), user_init=(user_init, USER_INITS))
     torch.manual_seed(seed)
     model = PrismForConditionalGeneration(
         PrismConfig(
@@ -288,7 +283,7 @@ def from_checkpoint(
     `user_token` placement adds one token for its placeholder. user_options: placement, scale,
     user_dropout, user_rank.
     """
-    _check_choices(("user_table", user_table, USER_TABLES), ("user_init", user_init, USER_INITS))
+    check_choices(user_table=(user_table, USER_TABLES), user_init=(user_init, USER_INITS))
     torch.manual_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(path)
     if user_options.get("placement") == "user_token":

@@ -11,9 +11,10 @@ from transformers import TrainerCallback, TrainingArguments
 
 from prism_utils.decoding import Explainer
 from prism_utils.errors import InputError
-from prism_utils.finetuning import Probe, Recipe, finetune, write_card
 from prism_utils.students.inputs import StudentSettings, UserTable
 from prism_utils.students.prism import PrismForConditionalGeneration, from_scratch
+from prism_utils.students.saved import write_card
+from prism_utils.students.training import Probe, Recipe, finetune
 from prism_utils.students.vocabulary import train_tokenizer
 
 TITLES = ["Alien", "Heat", "Jaws", "Big"]

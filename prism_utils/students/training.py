@@ -32,10 +32,11 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from .errors import InputError
-from .students.inputs import StudentSettings, UserTable, encode_inputs
-from .students.prism import PrismForConditionalGeneration
-from .students.user_rows import RowAdamW, UserRows
+from ..errors import InputError
+from . import saved
+from .inputs import StudentSettings, UserTable, encode_inputs
+from .prism import PrismForConditionalGeneration
+from .user_rows import RowAdamW, UserRows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,25 +260,11 @@ def finetune(
             seen, model.model.encoder.user_embeddings = table.settled()
             users.index = users.index[seen.cpu().numpy() - 1]
             model.config.num_users = len(users)
-        model.save_pretrained(out_dir)
-        tokenizer.save_pretrained(out_dir)
-        users.save(out_dir)
-        settings.save(out_dir)
+        facts = {"training samples": len(train), "validation samples": len(valid)}
+        facts |= {"users": len(users), **(card or {})}
         if items is not None:
             items.to_parquet(out_dir / "items.parquet", index=False)
-        curve.to_parquet(out_dir / "learning_curve.parquet", index=False)
-        facts = {
-            "training samples": len(train),
-            "validation samples": len(valid),
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "users": len(users),
-            "best validation loss, nats a token": round(float(curve["valid_loss"].min()), 4),
-            **dataclasses.asdict(settings),
-            **dataclasses.asdict(recipe),
-            **(card or {}),
-        }
-        (out_dir / "card.json").unlink(missing_ok=True)
-        write_card(out_dir, facts)
+        saved.save(out_dir, model, tokenizer, users, settings, curve, recipe, facts)
 
     return _train(
         model,
@@ -304,46 +291,3 @@ def _learning_curve(log: list[dict[str, float]]) -> pd.DataFrame:
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame = frame.reindex(columns=["train_loss", "valid_loss"]).dropna(subset=["valid_loss"])
     return frame.rename_axis("step").reset_index().sort_values("step", ignore_index=True)
-
-
-_ABOUT = {
-    "prism": "BART with a vector of the user added to its encoder's input embeddings "
-    "(arXiv 2511.16543)",
-    "att2seq": "a recurrent decoder that starts from, and attends over, vectors of user and item "
-    "(Dong et al. 2017)",
-    "pepler": "GPT-2 prompted by a vector of the user and one of the item (Li et al. 2023)",
-}
-
-
-def write_card(folder: Path | str, facts: dict[str, Any]) -> None:
-    """Add facts (name -> value), scores for instance, to the model card beside the weights.
-
-    `card.json` keeps them, `README.md` shows them; a fact given again is replaced. The fact "kind"
-    says which student it is; without it the card is Prism's.
-    """
-    path = Path(folder) / "card.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    facts = {**known, **facts}
-    path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    kind = facts.get("kind", "prism")
-    if kind == "prism":
-        usage = (
-            "from prism_utils.decoding import Explainer\n\n"
-            'explainer = Explainer.load("path/to/this/folder")\n'
-            'print(explainer.explain(history=["…"], item="…", user_id="…").text)\n'
-        )
-    else:
-        usage = (
-            "from prism_utils import students\n\n"
-            'system = students.load("path/to/this/folder")\n'
-            "print(system.explain(samples))\n"
-        )
-    (path.parent / "README.md").write_text(
-        "---\nlibrary_name: transformers\nlicense: apache-2.0\ntags: [explainable-recommendation]\n"
-        f"---\n\n# {kind.capitalize()} student\n\nExplains a recommendation; {_ABOUT[kind]}. "
-        "It was trained on a teacher's explanations and repeats their limits: check what it says "
-        f"about items before people read it.\n\n```python\n{usage}```\n\n"
-        f"| fact | value |\n|---|---|\n{rows}\n",
-        encoding="utf-8",
-    )
