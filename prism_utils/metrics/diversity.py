@@ -16,27 +16,23 @@ from sacrebleu import BLEU
 from ..errors import InputError
 from ..tables import check
 from ..wording import attributes
-from .grounding import Grounding
+from .mentions import Matcher
 from .overlap import Tokens, words
 
 METRICS = ("usr", "distinct1", "distinct2", "div", "fcr", "self_bleu")
 
 
 def find_features(
-    explanations: pd.DataFrame,
-    items: pd.DataFrame,
-    *,
-    noun: str = "film",
-    grounding: Grounding | None = None,
+    explanations: pd.DataFrame, items: pd.DataFrame, *, matcher: Matcher | None = None
 ) -> pd.DataFrame:
     """Which features each explanation mentions: columns row (its position), feature; no doubles.
 
     Features are the items' attribute values in lower case, whatever their kind, as
-    `grounding.Grounding.mentions` finds them; titles are none. `diversity` and `fmr` take the
-    frame, so that texts are searched once. `grounding`: one made of `items` already.
+    `mentions.Matcher.mentions` finds them; titles are none. `diversity` and `fmr` take the frame,
+    so that texts are searched once. `matcher`: one made of `items` already.
     """
     check(explanations, "explanations")
-    found = (grounding or Grounding(items, noun)).mentions(explanations["text"])
+    found = (matcher or Matcher(items)).mentions(explanations["text"])
     found = found[found["kind"] != "title"]
     features = pd.DataFrame({"row": found["text"], "feature": found["value"].str.lower()})
     return features.drop_duplicates(ignore_index=True)
@@ -69,7 +65,6 @@ def fmr(
     samples: pd.DataFrame,
     items: pd.DataFrame,
     *,
-    noun: str = "film",
     features: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Scores "fmr": 1 if a text mentions at least one feature of its item, else 0.
@@ -80,7 +75,7 @@ def fmr(
     """
     about = _explained(explanations, samples)
     if features is None:
-        features = find_features(explanations, items, noun=noun)
+        features = find_features(explanations, items)
     own = about.map(_features_of_items(items))
     known = own.map(lambda values: isinstance(values, set) and len(values) > 0).to_numpy(bool)
     pairs = zip(features["row"], features["feature"], strict=True)
@@ -95,7 +90,6 @@ def diversity(
     samples: pd.DataFrame,
     items: pd.DataFrame,
     *,
-    noun: str = "film",
     groups: np.ndarray | None = None,
     self_bleu_sample: int = 100,
     seed: int = 0,
@@ -134,7 +128,7 @@ def diversity(
             f"groups: {len(groups)} for {len(explanations)} explanations; give one for each row"
         )
     if features is None:
-        features = find_features(explanations, items, noun=noun)
+        features = find_features(explanations, items)
     vocabulary = set().union(*about.drop_duplicates().map(_features_of_items(items)).dropna())
     names, codes = np.unique(features["feature"].to_numpy(str), return_inverse=True)
     listed = np.array([name in vocabulary for name in names], dtype=bool)

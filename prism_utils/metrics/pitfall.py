@@ -18,7 +18,8 @@ from scipy.stats import rankdata
 from ..errors import InputError, nearest
 from ..statistics import bootstrap_totals, interval, user_ids
 from ..tables import check
-from .grounding import Grounding, normalise
+from .grounding import Grounding
+from .mentions import normalise
 from .overlap import bleu, rouge, set_rouge
 
 ERRORS = ("foreign_title", "wrong_attribute", "unsupported_relation")

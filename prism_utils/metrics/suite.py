@@ -20,7 +20,7 @@ from ..statistics import bootstrap_means, bootstrap_totals, interval, jackknife,
 from ..statistics import user_ids as users_of
 from ..tables import check
 from . import diversity, overlap
-from .grounding import grounding_scores
+from .grounding import Grounding
 
 COLUMNS = ("system", "metric", "value", "low", "high", "n", "floor_shuffled", "floor_constant",
            "lift")  # fmt: skip
@@ -85,8 +85,9 @@ def evaluate(
         compared = [explanations, shuffled(explanations, seed), constant(references, seed)]
     texts = sum(map(len, [explanations, *compared, explanations]))
     with tqdm(total=texts, desc="grounding", disable=not progress, unit="text") as bar:
-        scores = [grounding_scores(explanations, samples, items, noun=noun)]
-        features = diversity.find_features(explanations, items, noun=noun)
+        grounding = Grounding(items, noun)
+        scores = [grounding.score(explanations, samples)]
+        features = diversity.find_features(explanations, items, matcher=grounding)
         scores.append(diversity.fmr(explanations, samples, items, features=features))
         bar.update(len(explanations))
         rows = []
