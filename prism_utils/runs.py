@@ -36,6 +36,15 @@ def project_root() -> Path:
     return next((d for d in (here, *here.parents) if (d / "profiles").is_dir()), here)
 
 
+def home() -> Path:
+    """The folder of `notebooks/` and `profiles/`: this checkout, else those inside the package."""
+    package = Path(__file__).resolve().parent
+    for folder in (project_root(), package.parent, package / "_study"):
+        if (folder / "profiles").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    raise InputError("no notebooks/ and profiles/ found: run this inside a clone of the repository")
+
+
 def write_json(value: Any, path: Path) -> None:
     """Write JSON atomically: an interrupted run leaves the old file, never half a new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ import yaml
 
 from . import book
 from .errors import InputError, nearest, run_cli
-from .runs import Run, library_versions, project_root, provenance, read_json, write_json
+from .runs import Run, home, library_versions, project_root, provenance, read_json, write_json
 
 # Which notebooks each notebook reads tables from; one not named here needs all before it.
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -83,15 +83,6 @@ class Step:
 
 
 # ---------------------------------------------------------------- profiles and parameters
-
-
-def home() -> Path:
-    """The folder of `notebooks/` and `profiles/`: this checkout, else those inside the package."""
-    package = Path(__file__).resolve().parent
-    for folder in (project_root(), package.parent, package / "_study"):
-        if (folder / "profiles").is_dir() and (folder / "notebooks").is_dir():
-            return folder
-    raise InputError("no notebooks/ and profiles/ found: run this inside a clone of the repository")
 
 
 def notebooks() -> dict[str, Path]:
