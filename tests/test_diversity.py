@@ -174,7 +174,7 @@ def test_features_found_once_serve_both():
 
 def test_what_does_not_fit_is_refused():
     told, samples = tables(3)
-    with pytest.raises(InputError, match="2 of 6 explanations have no sample, first 's"):
+    with pytest.raises(InputError, match="samples: 2 of 6 explanations have none, first row"):
         diversity(told, samples.iloc[1:], ITEMS)
     with pytest.raises(InputError, match="3 for 6 explanations"):
         diversity(told, samples, ITEMS, groups=np.zeros(3, int))

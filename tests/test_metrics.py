@@ -82,9 +82,9 @@ def test_rouge_joins_by_sample_and_fits_the_schema():
 
 def test_rouge_refuses_missing_and_double_references():
     golden = explanations(["a", "b"], "teacher")
-    with pytest.raises(InputError, match="1 of 2 explanations have none, first sample 's1'"):
+    with pytest.raises(InputError, match="1 of 2 explanations have none, first row 2, sample 's1'"):
         rouge(explanations(["a", "b"]), golden.head(1))
-    with pytest.raises(InputError, match="sample 's0' stands more than once"):
+    with pytest.raises(InputError, match="row 3: a second one for sample 's0'; keep one"):
         rouge(explanations(["a"]), pd.concat([golden, golden.assign(system="other")]))
     with pytest.raises(InputError, match="'text' is missing"):
         rouge(explanations(["a"]).drop(columns="text"), golden)
@@ -297,7 +297,7 @@ def test_namesakes_are_one_title():
 
 
 def test_explanations_without_samples_are_refused():
-    with pytest.raises(InputError, match="1 of 1 explanations have no sample, first 's0'"):
+    with pytest.raises(InputError, match="1 of 1 explanations have none, first row 1, sample 's0'"):
         grounding_scores(explanations(["x"]), samples_of(1).assign(sample_id="other"), ITEMS)
 
 

@@ -16,6 +16,7 @@ from sacrebleu import BLEU
 from ..errors import InputError
 from ..tables import check
 from ..wording import attributes
+from .inputs import samples_of
 from .mentions import Matcher
 from .overlap import Tokens, words
 
@@ -46,20 +47,6 @@ def _features_of_items(items: pd.DataFrame) -> pd.Series:
     return pd.Series(rows or [set()] * len(items), index=items["item_id"], dtype=object)
 
 
-def _explained(explanations: pd.DataFrame, samples: pd.DataFrame) -> pd.Series:
-    """The item_id that each explanation is about."""
-    check(explanations, "explanations")
-    check(samples, "samples")
-    about = explanations["sample_id"].map(samples.set_index("sample_id")["item_id"])
-    if about.isna().any():
-        lost = explanations["sample_id"][about.isna()]
-        raise InputError(
-            f"samples: {len(lost)} of {len(explanations)} explanations have no sample, first "
-            f"{lost.iloc[0]!r}; give the samples that were explained"
-        )
-    return about.reset_index(drop=True)
-
-
 def fmr(
     explanations: pd.DataFrame,
     samples: pd.DataFrame,
@@ -73,7 +60,7 @@ def fmr(
     the reference was annotated with; here any attribute value of the item will do. nan where the
     catalogue knows no feature of the item. `features`: what `find_features` gave for these texts.
     """
-    about = _explained(explanations, samples)
+    about = samples_of(explanations, samples)["item_id"]
     if features is None:
         features = find_features(explanations, items)
     own = about.map(_features_of_items(items))
@@ -120,7 +107,7 @@ def diversity(
     >>> diversity(told, shown, catalogue)[["metric", "value"]].head(3).values.tolist()
     [['usr', 1.0], ['distinct1', 0.75], ['distinct2', 1.0]]
     """
-    about = _explained(explanations, samples)
+    about = samples_of(explanations, samples)["item_id"]
     if self_bleu_sample < 0 or self_bleu_sample == 1:
         raise InputError(f"self_bleu_sample must be 0, or 2 or more, found {self_bleu_sample}")
     if groups is not None and len(groups) != len(explanations):

@@ -21,6 +21,7 @@ import pandas as pd
 from ..errors import InputError
 from ..tables import check
 from ..wording import plural
+from .inputs import check_least, samples_of
 from .mentions import Matcher, Mention, normalise, title_key
 
 METRICS = (
@@ -86,23 +87,10 @@ class Grounding(Matcher):
         `workers` processes share the explanations; more than one pays off from some thousands on.
         Raises `InputError` when an explanation has no sample.
         """
-        if workers < 1:
-            raise InputError(f"workers must be 1 or more, found {workers}")
-        check(explanations, "explanations")
-        check(samples, "samples")
-        known = samples.set_index("sample_id")
-        rows = known.index.get_indexer(explanations["sample_id"])
-        if (rows < 0).any():
-            lost = explanations["sample_id"].to_numpy()[rows < 0]
-            raise InputError(
-                f"samples: {len(lost)} of {len(explanations)} explanations have no sample, first "
-                f"{lost[0]!r}; give the samples that were explained"
-            )
-        item_ids, histories = known["item_id"].tolist(), known["history"].tolist()
-        asked = [
-            (text, item_ids[row], histories[row])
-            for text, row in zip(explanations["text"].tolist(), rows, strict=True)
-        ]
+        check_least(1, workers=workers)
+        about = samples_of(explanations, samples)
+        columns = explanations["text"], about["item_id"], about["history"]
+        asked = list(zip(*columns, strict=True))
         if workers > 1 and asked:
             size = max(-(-len(asked) // (4 * workers)), 1)
             chunks = [asked[start : start + size] for start in range(0, len(asked), size)]
