@@ -9,7 +9,7 @@ import sacrebleu
 
 from prism_utils.errors import InputError
 from prism_utils.metrics.diversity import METRICS, diversity, find_features, fmr
-from prism_utils.metrics.grounding import Grounding
+from prism_utils.metrics.mentions import Matcher
 from prism_utils.tables import check
 
 ITEMS = pd.DataFrame(
@@ -54,7 +54,7 @@ def by_hand(told, vocabulary):
         [w for ws in words for w in ws],
         [p for ws in words for p in zip(ws, ws[1:], strict=False)],
     ]
-    found = Grounding(ITEMS).mentions(texts)
+    found = Matcher(ITEMS).mentions(texts)
     found = found[found["kind"] != "title"]
     features = [set(found["value"][found["text"] == n].str.lower()) for n in range(len(texts))]
     shared = [len(a & b) for a, b in combinations(features, 2)]
@@ -162,7 +162,7 @@ def test_fmr_asks_for_a_feature_of_the_item():
 
 def test_features_found_once_serve_both():
     told, samples = tables(20)
-    features = find_features(told, ITEMS, grounding=Grounding(ITEMS))
+    features = find_features(told, ITEMS, matcher=Matcher(ITEMS))
     assert not features.duplicated().any() and "alien" not in set(features["feature"])
     pd.testing.assert_frame_equal(
         fmr(told, samples, ITEMS), fmr(told, samples, ITEMS, features=features)
@@ -174,7 +174,7 @@ def test_features_found_once_serve_both():
 
 def test_what_does_not_fit_is_refused():
     told, samples = tables(3)
-    with pytest.raises(InputError, match="2 of 6 explanations have no sample, first 's"):
+    with pytest.raises(InputError, match="samples: 2 of 6 explanations have none, first row"):
         diversity(told, samples.iloc[1:], ITEMS)
     with pytest.raises(InputError, match="3 for 6 explanations"):
         diversity(told, samples, ITEMS, groups=np.zeros(3, int))

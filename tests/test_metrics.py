@@ -22,6 +22,7 @@ from prism_utils.metrics.grounding import (
     labelled_quality,
 )
 from prism_utils.metrics.grounding import METRICS as METRIC_NAMES
+from prism_utils.metrics.mentions import Matcher
 from prism_utils.metrics.overlap import METRICS, rouge, rouge_pairs
 from prism_utils.tables import check
 from prism_utils.teachers.grammar import GrammarTeacher
@@ -81,9 +82,9 @@ def test_rouge_joins_by_sample_and_fits_the_schema():
 
 def test_rouge_refuses_missing_and_double_references():
     golden = explanations(["a", "b"], "teacher")
-    with pytest.raises(InputError, match="1 of 2 explanations have none, first sample 's1'"):
+    with pytest.raises(InputError, match="1 of 2 explanations have none, first row 2, sample 's1'"):
         rouge(explanations(["a", "b"]), golden.head(1))
-    with pytest.raises(InputError, match="sample 's0' stands more than once"):
+    with pytest.raises(InputError, match="row 3: a second one for sample 's0'; keep one"):
         rouge(explanations(["a"]), pd.concat([golden, golden.assign(system="other")]))
     with pytest.raises(InputError, match="'text' is missing"):
         rouge(explanations(["a"]).drop(columns="text"), golden)
@@ -119,7 +120,7 @@ def score(text, item="f", history=("a", "t"), items=ITEMS):
 
 
 def titles(text):
-    found = Grounding(ITEMS).mentions([text])
+    found = Matcher(ITEMS).mentions([text])
     return found.loc[found["kind"] == "title", "value"].tolist()
 
 
@@ -147,12 +148,12 @@ def test_titles_are_found_as_whole_words_with_their_capitals(text, expected):
 
 def test_a_long_match_that_fails_does_not_hide_a_short_one():
     items = pd.DataFrame({"item_id": ["1", "2"], "title": ["Bad Boys", "Bad Boys I"]})
-    found = Grounding(items).mentions(["I like Bad Boys In Blue"])
+    found = Matcher(items).mentions(["I like Bad Boys In Blue"])
     assert found["value"].tolist() == ["Bad Boys"]
 
 
 def test_mentions_say_which_text_where_and_what():
-    found = Grounding(ITEMS).mentions(["", "Heat, by Ridley Scott"])
+    found = Matcher(ITEMS).mentions(["", "Heat, by Ridley Scott"])
     assert found.to_dict("split")["data"] == [
         [1, 0, 4, "title", "Heat"],
         [1, 9, 21, "director", "Ridley Scott"],
@@ -296,7 +297,7 @@ def test_namesakes_are_one_title():
 
 
 def test_explanations_without_samples_are_refused():
-    with pytest.raises(InputError, match="1 of 1 explanations have no sample, first 's0'"):
+    with pytest.raises(InputError, match="1 of 1 explanations have none, first row 1, sample 's0'"):
         grounding_scores(explanations(["x"]), samples_of(1).assign(sample_id="other"), ITEMS)
 
 
@@ -337,7 +338,9 @@ def test_hand_labelled_quality_counts_by_category(tmp_path):
     rows["names_item"], rows["grounded"] = [1, 1, 0], [1, 0, 1]
     path = tmp_path / "labelled.jsonl"
     rows.to_json(path, orient="records", lines=True)
-    table = hand_labelled_quality(path).set_index(["category", "metric"])
+    table = hand_labelled_quality(embedded.read_catalogue(embedded.CATALOGUE), path).set_index(
+        ["category", "metric"]
+    )
     assert table.loc[("all", "cites_history"), ["n", "labelled", "called"]].tolist() == [3, 2, 1]
     assert table.loc[("all", "cites_history"), ["precision", "recall"]].tolist() == [1, 0.5]
     assert table.loc[("a", "foreign_title"), "hits"] == 1

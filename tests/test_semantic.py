@@ -23,8 +23,10 @@ from transformers import (
 )
 
 from prism_utils.errors import InputError
-from prism_utils.metrics import semantic
-from prism_utils.metrics.semantic import BertScore, Judge, LikelihoodScore
+from prism_utils.metrics import bertscore
+from prism_utils.metrics.bertscore import BertScore
+from prism_utils.metrics.judge import Judge
+from prism_utils.metrics.likelihood import LikelihoodScore
 from prism_utils.tables import check
 
 TEXTS = ["You will like Alien, a horror film.", "Alien is frightening", "A comedy for you", "x"]
@@ -70,7 +72,7 @@ def test_bertscore_equals_the_package(idf):
     for _ in range(2):  # again, from kept vectors
         values = scorer.score_pairs(references, candidates)
         expected = bert_score.score(
-            candidates, references, model_type=semantic._minilm(), num_layers=6, idf=idf,
+            candidates, references, model_type=bertscore._minilm(), num_layers=6, idf=idf,
             nthreads=0, device="cpu",
         )  # fmt: skip
         assert values == pytest.approx(torch.stack(expected, dim=1).numpy(), abs=1e-5)
@@ -92,7 +94,7 @@ def test_bertscore_table(roberta):
     golden = explanations(TEXTS, "teacher")
     scores = BertScore(str(roberta), device="cpu").score(explanations(TEXTS).iloc[::-1], golden)
     check(scores, "scores")
-    assert set(scores["metric"]) == set(semantic.BERT_METRICS)
+    assert set(scores["metric"]) == set(bertscore.METRICS)
     assert scores["value"].to_numpy() == pytest.approx(1, abs=1e-5)
     with pytest.raises(InputError, match="1 references and 2 candidates"):
         BertScore(str(roberta)).score_pairs(["a"], ["a", "b"])
@@ -136,7 +138,7 @@ def test_rescaling_is_never_silent(roberta, tmp_path):
 
     plain = BertScore(str(roberta), device="cpu").score_pairs(TEXTS[:2], TEXTS[1:3])
     scorer = BertScore(str(roberta), rescale=True, baseline_path="roberta-large", device="cpu")
-    baseline = pd.read_csv(semantic._BASELINES / "roberta-large.tsv").iloc[3, 1:].to_numpy(float)
+    baseline = pd.read_csv(bertscore._BASELINES / "roberta-large.tsv").iloc[3, 1:].to_numpy(float)
     expected = (plain - baseline) / (1 - baseline)
     assert scorer.score_pairs(TEXTS[:2], TEXTS[1:3]) == pytest.approx(expected, abs=1e-5)
     assert scorer.name.endswith(", rescaled")
@@ -216,7 +218,7 @@ def test_log_likelihood_table(gpt2):
     values = scores.set_index("sample_id")["value"]
     assert values["s0"] == pytest.approx(scorer.score_pairs(["A film:"], ["Alien"])[0])
     assert set(scores["metric"]) == {"gptscore_loglik"}
-    with pytest.raises(InputError, match="1 of 2 explanations have none, first sample 's1'"):
+    with pytest.raises(InputError, match="1 of 2 explanations have none, first row 2, sample 's1'"):
         scorer.score(explanations(["Alien", "x"]), prompts.tail(1))
     with pytest.raises(InputError, match="did you mean 'float32'"):
         LikelihoodScore(str(gpt2), dtype="flot32")

@@ -10,28 +10,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
-from prism_utils.errors import InputError
-from prism_utils.metrics import unsupported
-from prism_utils.metrics.unsupported import (
-    KINDS,
+from prism_utils.experiments.real_text import (
     LABELS,
     SYSTEMS,
-    THRESHOLD,
-    Claims,
     calibrated,
-    called,
     corrected,
     digest,
     labelled_texts,
     labels,
     main,
     measure,
-    phrases,
     quality,
-    scores,
     tuning,
 )
+
+from prism_utils.errors import InputError
+from prism_utils.metrics import statements
+from prism_utils.metrics.statements import KINDS, THRESHOLD, Claims, called, phrases, scores
 from prism_utils.teachers.recorded import read_samples, read_texts
 
 ITEM = "Blue Door Fans of wood-fired pizza and attentive service would enjoy Blue Door in Tucson."
@@ -104,10 +99,10 @@ def test_share_counts_content_words():
 
 
 def test_each_word_stands_for_one_thing():
-    stems = [{unsupported._stem(w) for w in words.split()} for words in unsupported._SAME]
+    stems = [{statements._stem(w) for w in words.split()} for words in statements._SAME]
     assert sum(map(len, stems)) == len(set().union(*stems))
-    listed = {word for words in unsupported._SAME for word in words.split()}
-    assert not listed & unsupported._PLAIN
+    listed = {word for words in statements._SAME for word in words.split()}
+    assert not listed & statements._PLAIN
 
 
 def test_phrases_end_at_stop_words_and_punctuation():
@@ -302,7 +297,7 @@ def test_a_wrong_folder_is_one_sentence_and_status_2(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "prism_utils.metrics.unsupported",
+        "prism_utils.experiments.real_text",
         "--xrec-yelp",
         str(tmp_path),
     ]

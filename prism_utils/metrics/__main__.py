@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check(references, "explanations", source=args.references)  # one for a sample, not several
         _within(told, args.explanations, references["sample_id"], args.references, "sample")
     if args.bertscore:
-        from .semantic import BertScore  # torch takes seconds to load
+        from .bertscore import BertScore  # torch takes seconds to load
 
         semantic = BertScore(args.bertscore)
     result = evaluate(

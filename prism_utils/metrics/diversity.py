@@ -16,27 +16,24 @@ from sacrebleu import BLEU
 from ..errors import InputError
 from ..tables import check
 from ..wording import attributes
-from .grounding import Grounding
+from .inputs import samples_of
+from .mentions import Matcher
 from .overlap import Tokens, words
 
 METRICS = ("usr", "distinct1", "distinct2", "div", "fcr", "self_bleu")
 
 
 def find_features(
-    explanations: pd.DataFrame,
-    items: pd.DataFrame,
-    *,
-    noun: str = "film",
-    grounding: Grounding | None = None,
+    explanations: pd.DataFrame, items: pd.DataFrame, *, matcher: Matcher | None = None
 ) -> pd.DataFrame:
     """Which features each explanation mentions: columns row (its position), feature; no doubles.
 
     Features are the items' attribute values in lower case, whatever their kind, as
-    `grounding.Grounding.mentions` finds them; titles are none. `diversity` and `fmr` take the
-    frame, so that texts are searched once. `grounding`: one made of `items` already.
+    `mentions.Matcher.mentions` finds them; titles are none. `diversity` and `fmr` take the frame,
+    so that texts are searched once. `matcher`: one made of `items` already.
     """
     check(explanations, "explanations")
-    found = (grounding or Grounding(items, noun)).mentions(explanations["text"])
+    found = (matcher or Matcher(items)).mentions(explanations["text"])
     found = found[found["kind"] != "title"]
     features = pd.DataFrame({"row": found["text"], "feature": found["value"].str.lower()})
     return features.drop_duplicates(ignore_index=True)
@@ -50,26 +47,11 @@ def _features_of_items(items: pd.DataFrame) -> pd.Series:
     return pd.Series(rows or [set()] * len(items), index=items["item_id"], dtype=object)
 
 
-def _explained(explanations: pd.DataFrame, samples: pd.DataFrame) -> pd.Series:
-    """The item_id that each explanation is about."""
-    check(explanations, "explanations")
-    check(samples, "samples")
-    about = explanations["sample_id"].map(samples.set_index("sample_id")["item_id"])
-    if about.isna().any():
-        lost = explanations["sample_id"][about.isna()]
-        raise InputError(
-            f"samples: {len(lost)} of {len(explanations)} explanations have no sample, first "
-            f"{lost.iloc[0]!r}; give the samples that were explained"
-        )
-    return about.reset_index(drop=True)
-
-
 def fmr(
     explanations: pd.DataFrame,
     samples: pd.DataFrame,
     items: pd.DataFrame,
     *,
-    noun: str = "film",
     features: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Scores "fmr": 1 if a text mentions at least one feature of its item, else 0.
@@ -78,9 +60,9 @@ def fmr(
     the reference was annotated with; here any attribute value of the item will do. nan where the
     catalogue knows no feature of the item. `features`: what `find_features` gave for these texts.
     """
-    about = _explained(explanations, samples)
+    about = samples_of(explanations, samples)["item_id"]
     if features is None:
-        features = find_features(explanations, items, noun=noun)
+        features = find_features(explanations, items)
     own = about.map(_features_of_items(items))
     known = own.map(lambda values: isinstance(values, set) and len(values) > 0).to_numpy(bool)
     pairs = zip(features["row"], features["feature"], strict=True)
@@ -95,7 +77,6 @@ def diversity(
     samples: pd.DataFrame,
     items: pd.DataFrame,
     *,
-    noun: str = "film",
     groups: np.ndarray | None = None,
     self_bleu_sample: int = 100,
     seed: int = 0,
@@ -126,7 +107,7 @@ def diversity(
     >>> diversity(told, shown, catalogue)[["metric", "value"]].head(3).values.tolist()
     [['usr', 1.0], ['distinct1', 0.75], ['distinct2', 1.0]]
     """
-    about = _explained(explanations, samples)
+    about = samples_of(explanations, samples)["item_id"]
     if self_bleu_sample < 0 or self_bleu_sample == 1:
         raise InputError(f"self_bleu_sample must be 0, or 2 or more, found {self_bleu_sample}")
     if groups is not None and len(groups) != len(explanations):
@@ -134,7 +115,7 @@ def diversity(
             f"groups: {len(groups)} for {len(explanations)} explanations; give one for each row"
         )
     if features is None:
-        features = find_features(explanations, items, noun=noun)
+        features = find_features(explanations, items)
     vocabulary = set().union(*about.drop_duplicates().map(_features_of_items(items)).dropna())
     names, codes = np.unique(features["feature"].to_numpy(str), return_inverse=True)
     listed = np.array([name in vocabulary for name in names], dtype=bool)

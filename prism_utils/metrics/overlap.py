@@ -22,7 +22,7 @@ from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 from scipy import sparse
 
 from ..errors import InputError
-from ..tables import check
+from .inputs import check_pairs, golden_texts, long_scores
 
 Tokenize = Callable[[list[str]], list[list[str]]]
 
@@ -33,35 +33,6 @@ BLEU_METRICS = ("bleu1", "bleu4")
 BLEU_STATISTICS = (
     "sys_len", "ref_len", *(f"{part}{n}" for part in ("correct", "total") for n in range(1, 5))
 )  # fmt: skip
-
-
-def golden_texts(explanations: pd.DataFrame, references: pd.DataFrame) -> list[str]:
-    """The reference of each explanation, joined by sample_id.
-
-    Raises `InputError` when a sample has several references or an explanation none.
-    """
-    check(explanations, "explanations")
-    check(references, "explanations", source="references")
-    twice = references["sample_id"].duplicated()
-    if twice.any():
-        raise InputError(
-            f"references: sample {references['sample_id'][twice].iloc[0]!r} stands more than "
-            "once; keep one system"
-        )
-    golden = explanations["sample_id"].map(references.set_index("sample_id")["text"])
-    if golden.isna().any():
-        lost = explanations["sample_id"][golden.isna()]
-        raise InputError(
-            f"references: {len(lost)} of {len(explanations)} explanations have none, "
-            f"first sample {lost.iloc[0]!r}; drop them or complete the references"
-        )
-    return list(golden)
-
-
-def long_scores(explanations: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
-    """The scores table of `values`: a column for each metric, a row for each explanation."""
-    wide = explanations[["sample_id", "system"]].reset_index(drop=True).join(values)
-    return wide.melt(["sample_id", "system"], var_name="metric", value_name="value")
 
 
 class Tokens:
@@ -101,10 +72,7 @@ class _Pairs:
     def __init__(
         self, references: Sequence[str], candidates: Sequence[str], tokenize: Tokenize
     ) -> None:
-        if len(references) != len(candidates):
-            raise InputError(
-                f"{len(references)} references and {len(candidates)} candidates do not pair up"
-            )
+        check_pairs(references, candidates)
         codes, unique = pd.factorize(np.array([*references, *candidates], dtype=object))
         self.reference, self.candidate = codes[: len(references)], codes[len(references) :]
         self.tokens = Tokens(tokenize(list(unique)))

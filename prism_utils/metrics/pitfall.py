@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,24 +17,20 @@ from scipy.stats import rankdata
 from ..errors import InputError, nearest
 from ..statistics import bootstrap_totals, interval, user_ids
 from ..tables import check
-from .grounding import Grounding, normalise
+from .grounding import Grounding
+from .inputs import ReferenceMetric
+from .mentions import normalise
 from .overlap import bleu, rouge, set_rouge
 
 ERRORS = ("foreign_title", "wrong_attribute", "unsupported_relation")
 _CELLS_AT_A_TIME = 4_000_000  # of a matrix resamples x texts: 32 MB
 
 
-class ReferenceScorer(Protocol):
-    """A metric of explanations against references, such as `semantic.BertScore`."""
-
-    def score(self, explanations: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame: ...
-
-
 def reference_scores(
     comparisons: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     *,
     stemmer: bool = False,
-    semantic: ReferenceScorer | None = None,
+    semantic: ReferenceMetric | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Every metric against a reference: ROUGE, set ROUGE, BLEU and `semantic`, as scores tables.
 

@@ -2,14 +2,13 @@
 
 Overlap and semantic metrics stand beside two floors, the same texts against the references of other
 samples and one constant sentence; what a system adds is its lift above the larger one. Left out on
-purpose: metrics that ask a judge or need a prompt (`semantic`), and any verdict (`claims`).
+purpose: metrics that ask a judge or need a prompt, and any verdict (`claims`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,8 @@ from ..statistics import bootstrap_means, bootstrap_totals, interval, jackknife,
 from ..statistics import user_ids as users_of
 from ..tables import check
 from . import diversity, overlap
-from .grounding import grounding_scores
+from .grounding import Grounding
+from .inputs import ReferenceMetric, golden_texts, long_scores
 
 COLUMNS = ("system", "metric", "value", "low", "high", "n", "floor_shuffled", "floor_constant",
            "lift")  # fmt: skip
@@ -32,13 +32,6 @@ _KEYS = ["sample_id", "system"]
 _CENTRAL = 150  # golden texts among which the most central one is looked for
 _CHUNK = 5_000  # texts that are compared at a time: the progress bar's step
 _GROUPS = 20  # of users, for the jackknife
-
-
-class ReferenceMetric(Protocol):
-    """Scores explanations against references, as `semantic.BertScore` does."""
-
-    def score(self, explanations: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
-        """A scores table with one row for each explanation and metric."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +74,14 @@ def evaluate(
     users = users_of(explanations["sample_id"], samples)
     compared = []  # what is measured against the references: the texts and their floors
     if references is not None:
-        references = _of_samples(references, explanations)
+        golden_texts(explanations, references)  # refuses several for a sample and none for one
+        references = references[references["sample_id"].isin(explanations["sample_id"])]
         compared = [explanations, shuffled(explanations, seed), constant(references, seed)]
     texts = sum(map(len, [explanations, *compared, explanations]))
     with tqdm(total=texts, desc="grounding", disable=not progress, unit="text") as bar:
-        scores = [grounding_scores(explanations, samples, items, noun=noun)]
-        features = diversity.find_features(explanations, items, noun=noun)
+        grounding = Grounding(items, noun)
+        scores = [grounding.score(explanations, samples)]
+        features = diversity.find_features(explanations, items, matcher=grounding)
         scores.append(diversity.fmr(explanations, samples, items, features=features))
         bar.update(len(explanations))
         rows = []
@@ -118,27 +113,6 @@ def evaluate(
     return Evaluation(every, table.reindex(columns=list(COLUMNS)).reset_index(drop=True))
 
 
-def _of_samples(references: pd.DataFrame, explanations: pd.DataFrame) -> pd.DataFrame:
-    """The references of the explained samples; refuses several for one and none for one."""
-    check(references, "explanations", source="references")
-    twice = references["sample_id"].duplicated().to_numpy()
-    if twice.any():
-        row = int(twice.argmax())
-        raise InputError(
-            f"references: row {row + 1}: a second one for sample "
-            f"{references['sample_id'].iloc[row]!r}; keep one system"
-        )
-    none = ~explanations["sample_id"].isin(references["sample_id"]).to_numpy()
-    if none.any():
-        row = int(none.argmax())
-        raise InputError(
-            f"references: {none.sum()} of {len(explanations)} explanations have none, first row "
-            f"{row + 1}, sample {explanations['sample_id'].iloc[row]!r}; drop them or complete "
-            "the references"
-        )
-    return references[references["sample_id"].isin(explanations["sample_id"])]
-
-
 def _compare(
     explanations: pd.DataFrame,
     references: pd.DataFrame,
@@ -168,7 +142,7 @@ def _sentence_bleu(counts: pd.DataFrame) -> pd.DataFrame:
     """As `overlap.bleu`, from n-gram counts that are there already."""
     rows = counts[list(overlap.BLEU_STATISTICS)].to_numpy()
     values = {f"bleu{n}": overlap.corpus_bleu(rows, n, effective_order=True) for n in (1, 4)}
-    return overlap.long_scores(counts, pd.DataFrame(values))
+    return long_scores(counts, pd.DataFrame(values))
 
 
 def _corpus_bleu(totals: np.ndarray) -> np.ndarray:

@@ -1,0 +1,81 @@
+"""What metrics are given (tables, pairs of texts, numbers), and the table of scores they return.
+
+Left out on purpose: any metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pandas as pd
+
+from ..errors import InputError
+from ..tables import check
+
+
+class ReferenceMetric(Protocol):
+    """Scores explanations against references, as `bertscore.BertScore` does."""
+
+    def score(self, explanations: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
+        """A scores table with one row for each explanation and metric."""
+
+
+def of_each(
+    explanations: pd.DataFrame, table: pd.DataFrame, name: str, advice: str
+) -> pd.DataFrame:
+    """The row of `table`, one a sample, for each explanation's sample.
+
+    Raises `InputError`, with the row, for a sample that stands twice in `table` (called `name`)
+    and for an explanation whose sample is not there; `advice` says what to do then.
+    """
+    check(explanations, "explanations")
+    twice = table["sample_id"].duplicated().to_numpy()
+    if twice.any():
+        row = int(twice.argmax())
+        sample = table["sample_id"].iloc[row]
+        raise InputError(f"{name}: row {row + 1}: a second one for sample {sample!r}; keep one")
+    rows = pd.Index(table["sample_id"]).get_indexer(explanations["sample_id"])
+    lost = rows < 0
+    if lost.any():
+        row = int(lost.argmax())
+        raise InputError(
+            f"{name}: {lost.sum()} of {len(lost)} explanations have none, first row {row + 1}, "
+            f"sample {explanations['sample_id'].iloc[row]!r}; {advice}"
+        )
+    return table.iloc[rows].reset_index(drop=True)
+
+
+def samples_of(explanations: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+    """The sample of each explanation; `InputError` for an explanation that has none."""
+    check(samples, "samples")
+    return of_each(explanations, samples, "samples", "give the samples that were explained")
+
+
+def golden_texts(explanations: pd.DataFrame, references: pd.DataFrame) -> list[str]:
+    """The reference of each explanation, joined by sample_id.
+
+    Raises `InputError` when a sample has several references or an explanation none.
+    """
+    check(references, "explanations", source="references")
+    advice = "drop them or complete the references"
+    return of_each(explanations, references, "references", advice)["text"].tolist()
+
+
+def check_pairs(first: Sequence[str], second: Sequence[str], name: str = "references") -> None:
+    """Raise `InputError` where texts do not pair up; `name` is what the first ones are."""
+    if len(first) != len(second):
+        raise InputError(f"{len(first)} {name} and {len(second)} candidates do not pair up")
+
+
+def long_scores(explanations: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    """The scores table of `values`: a column for each metric, a row for each explanation."""
+    wide = explanations[["sample_id", "system"]].reset_index(drop=True).join(values)
+    return wide.melt(["sample_id", "system"], var_name="metric", value_name="value")
+
+
+def check_least(least: int, **values: int) -> None:
+    """Raise `InputError` for the first of `values` that is less than `least`."""
+    for name, value in values.items():
+        if value < least:
+            raise InputError(f"{name} must be {least} or more, found {value}")
