@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
+from prism_utils.errors import InputError
 from prism_utils.experiments.real_text import (
     LABELS,
     SYSTEMS,
@@ -23,8 +25,6 @@ from prism_utils.experiments.real_text import (
     quality,
     tuning,
 )
-
-from prism_utils.errors import InputError
 from prism_utils.metrics import statements
 from prism_utils.metrics.statements import KINDS, THRESHOLD, Claims, called, phrases, scores
 from prism_utils.teachers.recorded import read_samples, read_texts

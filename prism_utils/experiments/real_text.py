@@ -1,6 +1,6 @@
 """How often explanations of businesses state what neither profile says, by a stated matcher.
 
-`python -m prism_utils.metrics.unsupported --xrec-yelp FOLDER --out FILE` measures XRec's Yelp file
+`python -m prism_utils.experiments.real_text --xrec-yelp FOLDER --out FILE` measures XRec's Yelp file
 and checks the matcher (`statements`) against labels made by hand.
 """
 
@@ -17,11 +17,11 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from ..errors import InputError, run_cli
+from ..metrics.statements import KINDS, THRESHOLD, Claims, Encode, called
+from ..metrics.suite import shuffled
 from ..runs import home, provenance, write_json
 from ..statistics import bootstrap_means, bootstrap_totals, interval
 from ..teachers.recorded import read_samples, read_texts
-from .statements import KINDS, THRESHOLD, Claims, Encode, called
-from .suite import shuffled
 
 SYSTEMS = {"golden": "explanation", "xrec": "xrec_prediction"}  # system -> column of XRec's file
 LABELS = Path(__file__).with_name("xrec_labels.jsonl")
@@ -267,9 +267,9 @@ def measure(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; see `python -m prism_utils.metrics.unsupported --help`."""
+    """The command line; see `python -m prism_utils.experiments.real_text --help`."""
     parser = argparse.ArgumentParser(
-        prog="python -m prism_utils.metrics.unsupported", description=__doc__
+        prog="python -m prism_utils.experiments.real_text", description=__doc__
     )
     parser.add_argument("--xrec-yelp", required=True, metavar="FOLDER", help="XRec's Yelp files")
     parser.add_argument("--out", required=True, metavar="FILE", help="the record, a .json")
