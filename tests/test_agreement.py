@@ -13,21 +13,23 @@ from statsmodels.regression.mixed_linear_model import MixedLM
 from prism_utils.errors import InputError
 from prism_utils.human_eval.agreement import (
     FOUR_CODERS,
-    MIN_COMMON,
     WORKED_EXAMPLE,
     agreement,
     checked,
     counts_table,
+    rating_matrix,
+    worked_examples,
+)
+from prism_utils.human_eval.coefficients import (
+    MIN_COMMON,
     fleiss_kappa,
     icc2,
     krippendorff_alpha,
     landis_koch,
     pair_kappas,
-    rating_matrix,
     shrout_fleiss,
     variance_components,
     within_one,
-    worked_examples,
 )
 from prism_utils.human_eval.simulation import simulate_ratings
 

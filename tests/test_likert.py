@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from prism_utils.errors import InputError
-from prism_utils.human_eval.agreement import krippendorff_alpha
+from prism_utils.human_eval.coefficients import krippendorff_alpha
 from prism_utils.human_eval.likert import (
     agreement_with_scores,
     compare_systems,

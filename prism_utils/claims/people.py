@@ -65,7 +65,7 @@ def _protocol(evidence: Evidence) -> Finding:
 
 @claim("kappa_threshold", chapter="06_agreement", label="kappa")
 def _kappa_threshold(evidence: Evidence) -> Finding:
-    from ..human_eval.agreement import landis_koch
+    from ..human_eval.coefficients import landis_koch
 
     at, above = landis_koch(0.60), landis_koch(0.61)
     fits = at != "substantial" and above == "substantial"

@@ -1,7 +1,7 @@
 """How often explanations of businesses state what neither profile says, by a stated matcher.
 
-`python -m prism_utils.experiments.real_text --xrec-yelp FOLDER --out FILE` measures XRec's Yelp file
-and checks the matcher (`statements`) against labels made by hand.
+`python -m prism_utils.experiments.real_text --xrec-yelp FOLDER --out FILE` measures XRec's Yelp
+file and checks the matcher (`metrics.statements`) against labels made by hand.
 """
 
 from __future__ import annotations

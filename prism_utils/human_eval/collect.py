@@ -17,8 +17,8 @@ import pandas as pd
 
 from ..errors import InputError
 from ..tables import check
+from .agreement import LIKERT
 from .design import Study
-from .form import LEVELS
 from .simulation import DIMENSIONS
 
 _FIXED = ("study", "rater_id", "number", "code", "skipped", "seconds")
@@ -263,10 +263,10 @@ def _answer(line: int, row: Mapping[str, str], repairs: list[str]) -> tuple:
         if dimension not in given:
             raise _Refused(f"line {line}: no rating of {dimension}, and no reason for skipping")
         as_whole = re.fullmatch(r"(\d+)([.,]0+)?", given[dimension])
-        if not as_whole or int(as_whole[1]) not in LEVELS:
+        if not as_whole or int(as_whole[1]) not in LIKERT:
             raise _Refused(
                 f"line {line}: {dimension} is {given[dimension]!r}, not a whole number from "
-                f"{LEVELS[0]} to {LEVELS[-1]}"
+                f"{LIKERT[0]} to {LIKERT[-1]}"
             )
         if as_whole[2]:
             repairs.append(f"line {line}: {dimension} {given[dimension]} read as {as_whole[1]}")

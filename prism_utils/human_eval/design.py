@@ -22,6 +22,7 @@ from scipy import stats
 from ..errors import InputError, nearest
 from ..tables import check
 from ..wording import attributes
+from .simulation import check_deviations
 
 KEY_FORMAT = 1
 # Consonants only: no code is a word, and no spreadsheet takes one for a number.
@@ -357,11 +358,7 @@ def power(
     >>> power(0.5, samples=20, raters=30).round(2).item()
     0.96
     """
-    for what, deviation in {
-        "sample_sd": sample_sd, "rater_sd": rater_sd, "noise_sd": noise_sd
-    }.items():  # fmt: skip
-        if not deviation >= 0:
-            raise InputError(f"{what}: a standard deviation cannot be {deviation}")
+    check_deviations(sample_sd=sample_sd, rater_sd=rater_sd, noise_sd=noise_sd)
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, found {level}")
     m, n = np.asarray(samples, float), np.asarray(raters, float)

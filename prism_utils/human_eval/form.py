@@ -18,10 +18,9 @@ from typing import Any
 
 from ..errors import InputError
 from ..wording import plural, verbs
+from .agreement import LIKERT
 from .design import Study
 from .simulation import DIMENSIONS
-
-LEVELS = (1, 2, 3, 4, 5)
 
 
 def load_guide(path: str | Path | None = None) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def load_guide(path: str | Path | None = None) -> dict[str, Any]:
         need(
             isinstance(ratings, dict)
             and set(ratings) == set(DIMENSIONS)
-            and all(rating in LEVELS for rating in ratings.values()),
+            and all(rating in LIKERT for rating in ratings.values()),
             f"calibration {number} needs a rating from 1 to 5 for each dimension",
         )
     return guide

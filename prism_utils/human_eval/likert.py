@@ -103,10 +103,13 @@ def compare_systems(
                 )
     if not rows:
         raise InputError("ratings: no rater rated two systems on the same sample twice or more")
-    table = pd.DataFrame(rows)
-    table.insert(
-        table.columns.get_loc("p") + 1, "p_holm", multipletests(table["p"], method="holm")[1]
-    )
+    return _with_holm(pd.DataFrame(rows))
+
+
+def _with_holm(table: pd.DataFrame) -> pd.DataFrame:
+    """`table` with p_holm after p, corrected over all rows (Holm 1979)."""
+    holm = multipletests(table["p"], method="holm")[1] if len(table) else []
+    table.insert(table.columns.get_loc("p") + 1, "p_holm", holm)
     return table
 
 
@@ -265,11 +268,8 @@ def agreement_with_scores(
             row["p"] = _redealt(*grids, resamples=resamples, seed=seed)
             rows.append(row | {"n": len(both), "samples": len(names)})
     columns = ["dimension", "metric", "rho", "low", "high", "within", "within_low", "within_high",
-               "p", "p_holm", "n", "samples"]  # fmt: skip
-    table = pd.DataFrame(rows, columns=[c for c in columns if c != "p_holm"])
-    holm = multipletests(table["p"], method="holm")[1] if len(table) else []
-    table.insert(columns.index("p_holm"), "p_holm", holm)
-    return Agreement(table, remarks)
+               "p", "n", "samples"]  # fmt: skip
+    return Agreement(_with_holm(pd.DataFrame(rows, columns=columns)), remarks)
 
 
 def _correlation(sums: Array) -> Array:

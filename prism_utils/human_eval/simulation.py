@@ -26,7 +26,8 @@ DIMENSIONS = ("faithfulness", "personalization", "persuasiveness")
 Array = npt.NDArray[np.float64]
 
 
-def _deviations(**deviations: float) -> None:
+def check_deviations(**deviations: float) -> None:
+    """Raise `InputError` for a standard deviation, named by its parameter, that cannot be one."""
     for name, value in deviations.items():
         if not value >= 0:
             raise InputError(f"{name}: a standard deviation cannot be {value}")
@@ -51,7 +52,7 @@ def simulate_ratings(
     deviations in points. The draws do not depend on them: the same seed gives the same people,
     only noisier.
     """
-    _deviations(spread=spread, bias=bias, taste=taste, noise=noise)
+    check_deviations(spread=spread, bias=bias, taste=taste, noise=noise)
     if raters < 1:
         raise InputError(f"raters: need at least 1, got {raters}")
     for column in ("sample_id", "system"):
@@ -119,7 +120,7 @@ def expected_agreement(
     >>> round(expected_agreement([1, 5], 0.1)["kappa"], 3)
     1.0
     """
-    _deviations(noise=noise)
+    check_deviations(noise=noise)
     q = np.asarray(quality, dtype=float).ravel()
     weight = np.full(len(q), 1 / max(len(q), 1)) if weights is None else np.asarray(weights, float)
     if not len(q) or weight.shape != q.shape or not weight.sum() > 0:
@@ -152,7 +153,7 @@ def _step_chances(quality: Array, noise: float) -> Array:
 
 def normal_quality(mean: float, sd: float, points: int = 201) -> Array:
     """`points` equally likely values of a normal distribution: a `quality` without drawing."""
-    _deviations(sd=sd)
+    check_deviations(sd=sd)
     return mean + sd * stats.norm.ppf((np.arange(points) + 0.5) / points)
 
 
@@ -204,7 +205,7 @@ def null_rejections(
     Pearson), trials. "crossed effects on differences" is what `likert.compare_systems` reports,
     fitted here by the analysis of variance, which is the same on complete data.
     """
-    _deviations(lenience=lenience, difficulty=difficulty, rater_slope=rater_slope,
+    check_deviations(lenience=lenience, difficulty=difficulty, rater_slope=rater_slope,
                 sample_slope=sample_slope, noise=noise)  # fmt: skip
     if min(raters, samples) < 3 or trials < 1:
         raise InputError("null_rejections: need three raters, three samples and a trial at least")
