@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,64 +21,14 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from .errors import InputError, nearest
-from .tables import SCHEMAS, check
+from .tables import SCHEMAS, Ordered, check, in_order, times
 
 SPLITS = ("random", "temporal", "leave_last")
 _ROWS_AT_A_TIME = 100_000  # one Parquet row group: 5 million history entries at most
 
 
-class _Ordered(NamedTuple):
-    """Interactions grouped by user (first appearance first), each user's oldest first.
-
-    `user`, `item`: codes into `users`, `items` (Arrow string arrays); `position`: index within
-    the user's sequence; `file_row`: row in the table as given. All of length M.
-    """
-
-    user: np.ndarray
-    item: np.ndarray
-    position: np.ndarray
-    file_row: np.ndarray
-    users: pa.Array
-    items: pa.Array
-    starts: np.ndarray  # first row of each user, and M at the end
-
-
-def _codes(values: pd.Series) -> tuple[np.ndarray, pa.Array]:
-    codes, distinct = pd.factorize(values)
-    return codes, pa.array(distinct, pa.string())
-
-
-def _times(interactions: pd.DataFrame) -> np.ndarray:
-    """Timestamps, or file order where there are none."""
-    if "timestamp" not in interactions or interactions["timestamp"].isna().all():
-        return np.arange(len(interactions))
-    missing = interactions["timestamp"].isna().to_numpy()
-    if missing.any():
-        raise InputError(
-            f"table 'interactions': row {missing.argmax() + 1}: 'timestamp' is missing while other "
-            "rows have one; fill it in, or drop the column to use the order of the file"
-        )
-    times = interactions["timestamp"]
-    # nullable columns would become objects; floats could not hold nanoseconds
-    return times.to_numpy(np.int64 if pd.api.types.is_integer_dtype(times) else np.float64)
-
-
-def _order(interactions: pd.DataFrame) -> _Ordered:
-    check(interactions, "interactions")
-    if not len(interactions):
-        raise InputError("table 'interactions' has no rows, so there are no sequences")
-    user, users = _codes(interactions["user_id"])
-    item, items = _codes(interactions["item_id"])
-    rows = np.lexsort((_times(interactions), user))  # stable: ties stay in file order
-    starts = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(users)))])
-    user = user[rows]
-    return _Ordered(
-        user, item[rows], np.arange(len(rows)) - starts[user], rows, users, items, starts
-    )
-
-
 def _is_test(
-    interactions: pd.DataFrame, ordered: _Ordered, split: str, test_fraction: float, seed: int
+    interactions: pd.DataFrame, ordered: Ordered, split: str, test_fraction: float, seed: int
 ) -> np.ndarray:
     """Boolean mask over the ordered interactions: which samples (position > 0) are test."""
     if split not in SPLITS:
@@ -101,7 +50,7 @@ def _is_test(
         test[np.random.default_rng(seed).permutation(samples)[:count]] = True
     else:
         file_row = ordered.file_row[samples]
-        by_time = np.lexsort((file_row, _times(interactions)[file_row]))
+        by_time = np.lexsort((file_row, times(interactions)[file_row]))
         test[samples[by_time[len(samples) - count :]]] = True
     return test
 
@@ -112,7 +61,7 @@ def _sample_tables(
     """The samples as Arrow tables of `_ROWS_AT_A_TIME` rows; strings are dictionary-encoded."""
     if isinstance(max_history, bool) or not isinstance(max_history, int) or max_history < 1:
         raise InputError(f"max_history must be an integer of at least 1, found {max_history!r}")
-    ordered = _order(interactions)
+    ordered = in_order(interactions)
     is_test = _is_test(interactions, ordered, split, test_fraction, seed)
     samples = np.flatnonzero(ordered.position > 0)
     item = ordered.item.astype(np.int32)
@@ -368,7 +317,7 @@ def leakage(samples: pd.DataFrame | str | Path, interactions: pd.DataFrame) -> p
     - `later interactions of test users in training`: of all interactions that follow a user's
       first test sample, those that are visible in training.
     """
-    ordered = _order(interactions)
+    ordered = in_order(interactions)
     rows, length, is_test = _locate(samples, ordered)
     # histories are windows, so a running sum of +1 at each start and -1 at each end covers them
     train_rows, train_length = rows[~is_test], length[~is_test]
@@ -507,7 +456,7 @@ def _histories(
 
 
 def _locate(
-    samples: pd.DataFrame | str | Path, ordered: _Ordered
+    samples: pd.DataFrame | str | Path, ordered: Ordered
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each sample's row among the ordered interactions, its history's length, and if it is test.
 

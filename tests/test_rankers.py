@@ -119,7 +119,7 @@ def test_ease_is_the_ridge_regression_of_each_item_on_the_others(users, corpus):
 
 
 def test_ease_refuses_more_items_than_fit_into_memory(monkeypatch):
-    monkeypatch.setattr(rankers, "_MOST_ITEMS", 2)
+    monkeypatch.setattr(rankers.ease, "_MOST_ITEMS", 2)
     with pytest.raises(InputError, match="3 are too many"):
         rankers.make_ranker("ease").fit(table("ua ub uc"))
 

@@ -7,7 +7,7 @@ out on purpose: teachers behind a network service, and any registry beyond the t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
@@ -30,25 +30,11 @@ class Explainer(Protocol):
     def explain(self, samples: pd.DataFrame) -> pd.DataFrame: ...
 
 
-def _grammar() -> Callable[..., Explainer]:
-    from .grammar import GrammarTeacher
-
-    return GrammarTeacher
-
-
-def _huggingface() -> Callable[..., Explainer]:
-    from .huggingface import HuggingFaceTeacher  # imports torch and transformers
-
-    return HuggingFaceTeacher
-
-
-def _recorded() -> Callable[..., Explainer]:
-    from .recorded import RecordedTeacher
-
-    return RecordedTeacher
-
-
-_TEACHERS = {"grammar": _grammar, "huggingface": _huggingface, "recorded": _recorded}
+_TEACHERS = {
+    "grammar": "GrammarTeacher",
+    "huggingface": "HuggingFaceTeacher",  # its module imports torch and transformers
+    "recorded": "RecordedTeacher",
+}
 
 
 def make_teacher(
@@ -65,7 +51,7 @@ def make_teacher(
     """
     if kind not in _TEACHERS:
         raise InputError(f"teacher {kind!r} is unknown: {nearest(kind, _TEACHERS)}")
-    teacher = _TEACHERS[kind]()
+    teacher = getattr(import_module(f".{kind}", __name__), _TEACHERS[kind])
     known = dict(inspect.signature(teacher).parameters)
     given = {name: value for name, value in {"items": items, "noun": noun}.items() if name in known}
     own = {name: parameter for name, parameter in known.items() if name not in ("items", "noun")}
