@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from prism_utils import __version__, study
+from prism_utils.study import Parameter
 
 ROOT = Path(__file__).resolve().parents[1]
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -160,6 +161,10 @@ def test_notebook_keeps_the_rules(path: Path) -> None:
         assert match, f"{path.name}: {line!r} is not 'name: type = literal  # @param {{…}}  what'"
         ast.literal_eval(match[3])
         assert "=" not in line.partition("=")[2], f"{path.name}: a second '=' in {line!r}"
+    for parameter in study.parameters(path).values():
+        if parameter.type in ("int", "float"):  # checked before anything runs
+            assert parameter != Parameter(parameter.name, parameter.type, parameter.default)
+            assert not parameter.out_of_range(parameter.default)
     assert study.parameters(path)["run_dir"].default == "runs/quick"
 
     assert "setup" in setup.metadata.tags

@@ -36,6 +36,7 @@ options: dict = {}  # @param {type:"raw"}  the teacher's own
 rate: float = 0.3  # @param {type:"number"}  0 to 1: share
 split: str = "random"  # @param {type:"string"}  random or temporal
 fast: bool = False  # @param {type:"boolean"}  quickly
+width: int = 8  # @param {type:"integer"}  multiples of 4: width
 seed = 0
 """
 
@@ -198,8 +199,8 @@ def test_a_damaged_copy_is_made_again_and_a_damaged_ledger_named(project, capsys
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seed = 0", "%matplotlib inline", "parameters cell, line 6: not plain Python"),
-        ("seed = 0", "seed = 2 * 3", "line 6: 'seed' is no literal: derive values in the next"),
+        ("seed = 0", "%matplotlib inline", "parameters cell, line 7: not plain Python"),
+        ("seed = 0", "seed = 2 * 3", "line 7: 'seed' is no literal: derive values in the next"),
     ],
 )
 def test_a_parameters_cell_that_cannot_be_read_is_named(project, old, new, message) -> None:
@@ -305,6 +306,8 @@ def test_two_runs_of_one_profile_do_not_collide(project) -> None:
         ({"settings": ["06_agreement.size=0"]}, "'size' must be at least 1, found 0"),
         ({"settings": ["06_agreement.rate=1.5"]}, "'rate' must lie between 0 and 1, found 1.5"),
         ({"settings": ["06_agreement.rate=.nan"]}, "'rate' must lie between 0 and 1, found nan"),
+        ({"settings": ["06_agreement.width=33"]}, "'width' must be a multiple of 4, found 33"),
+        ({"settings": ["06_agreement.width=-4"]}, "'width' must be a multiple of 4, found -4"),
         ({"settings": ["06_agreement.seed=*a"]}, "write out what *stands* for"),
         (
             {"settings": ["06_agreement.run_dir=x"]},

@@ -30,7 +30,8 @@ TYPES: dict[str, tuple[type, ...]] = {
 class Parameter:
     """One line of a notebook's `parameters` cell: its name, type name, default and range.
 
-    The range is what the line's comment begins with: "at least 1: …", "above 0: …", "0 to 1: …".
+    The range is what the line's comment begins with: "at least 1: …", "above 0: …", "0 to 1: …",
+    "multiples of 4: …".
     """
 
     name: str
@@ -39,12 +40,15 @@ class Parameter:
     low: float = -math.inf
     high: float = math.inf
     open_low: bool = False  # `low` itself is out of range
+    multiple: float = 0  # of which it must be a multiple; 0: of nothing
 
     def out_of_range(self, value: Any) -> str:
         """What `value` must be, if it is a number out of the range; else nothing."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return ""
         above = value > self.low if self.open_low else value >= self.low
+        if self.multiple and not (value >= self.multiple and value % self.multiple == 0):
+            return f"be a multiple of {self.multiple:g}"
         if math.isfinite(value) and above and value <= self.high:
             return ""
         if self.high < math.inf:
@@ -100,7 +104,7 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(text: str, where: str) -> Any:
     """The value that YAML text holds; `InputError` with `where` and the line for what is none."""
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 (a safe loader)
+        return _Loader(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -178,24 +182,28 @@ def parameters(source: Path) -> dict[str, Parameter]:
 
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
-_RANGE = re.compile(rf"# @param .*?[\])}}]  (?:(at least|above) {_NUMBER}|{_NUMBER} to {_NUMBER}):")
+_RANGE = re.compile(
+    rf"# @param .*?[\])}}]  (?:(at least|above|multiples of) {_NUMBER}|{_NUMBER} to {_NUMBER}):"
+)
 
 
-def _bounds(line: str) -> tuple[float, float, bool]:
-    """Lowest, highest value, and whether the lowest is out of range, by a parameter's comment.
+def _bounds(line: str) -> tuple[float, float, bool, float]:
+    """`low`, `high`, `open_low` and `multiple` of a `Parameter`, by its line's comment.
 
     >>> _bounds('steps: int = 9  # @param {type:"integer"}  at least 1: updates')
-    (1.0, inf, False)
+    (1.0, inf, False, 0)
     >>> _bounds('dropout: float = 0.0  # @param {type:"number"}  0 to 1: share')
-    (0.0, 1.0, False)
+    (0.0, 1.0, False, 0)
     """
     match = _RANGE.search(line)
     if not match:
-        return -math.inf, math.inf, False
+        return -math.inf, math.inf, False, 0
     word, least, low, high = match.groups()
+    if word == "multiples of":
+        return -math.inf, math.inf, False, float(least)
     if word:
-        return float(least), math.inf, word == "above"
-    return float(low), float(high), False
+        return float(least), math.inf, word == "above", 0
+    return float(low), float(high), False, 0
 
 
 def checked(value: Any, parameter: Parameter, where: str) -> Any:
