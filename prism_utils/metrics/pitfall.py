@@ -7,7 +7,7 @@ value for one explanation, and whoever says what is true: labels come in from ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -295,3 +295,19 @@ def trusted_for(told: Mapping[str, str], preferred: str) -> str:
     if seen and len(seen) == len(told):
         return "truth"
     return f"errors of kind {', '.join(seen)}" if seen else "nothing that was asked here"
+
+
+def trusted(metrics: Sequence[str], areas: pd.DataFrame, duels: pd.DataFrame) -> list[str]:
+    """`trusted_for` of each metric, a dash for one that no duel asked.
+
+    areas: what `auc` returns, of the comparisons that count; duels: one row a metric with low and
+    high of how often it prefers a true paraphrase to a false copy.
+    """
+    told = {
+        metric: {row.error: side(row.low, row.high) for row in rows.itertuples()}
+        for metric, rows in areas[areas["error"] != "any"].groupby("metric")
+    }
+    liked = {row.metric: side(row.low, row.high) for row in duels.itertuples()}
+    return [
+        trusted_for(told.get(name, {}), liked[name]) if name in liked else "–" for name in metrics
+    ]

@@ -62,3 +62,17 @@ def cite(
     """Glue the first row of `frame` where columns have these values, with its interval."""
     rows = where(frame, **values)
     glue(name, interval(rows.iloc[0], form, scale) if len(rows) else DASH)
+
+
+def order_table(orders: pd.DataFrame, metrics: list[str]) -> Styler:
+    """Systems by metrics, each with its mean and its place, both with intervals.
+
+    orders: as `metrics.pitfall.ranking` gives them (value, low, high, rank, rank_low, rank_high).
+    """
+    shown = orders[orders["metric"].isin(metrics)]
+    ranks = shown[["rank", "rank_low", "rank_high"]].set_axis(["value", "low", "high"], axis=1)
+    shown = shown.assign(
+        mean=shown.apply(interval, axis=1, form=".3f"),
+        place=ranks.apply(interval, axis=1, form=".0f"),
+    )
+    return table(shown.pivot(index="system", columns="metric", values=["mean", "place"]))
