@@ -14,7 +14,7 @@ from scipy import sparse
 from ..errors import InputError
 from .base import MatrixRanker, number, whole
 
-_MOST = 10**6  # of neighbours, factors and passes; the library crashes far beyond
+_MOST = 10**6  # neighbours, factors, passes: more is a slip, and memory ends before
 
 
 class _Implicit(MatrixRanker):
