@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -77,8 +78,29 @@ def test_names_and_options_are_checked_with_the_nearest_right_one():
         rankers.make_ranker("als", factor=3)
     with pytest.raises(InputError, match="'popularity' has no option 'k': it has none"):
         rankers.make_ranker("popularity", k=3)
-    with pytest.raises(InputError, match="l2 must be above 0, found 0"):
-        rankers.make_ranker("ease", l2=0)
+    with pytest.raises(InputError, match=r"ranker \['ease'\] is unknown"):
+        rankers.make_ranker(["ease"])
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "said"),
+    [
+        ("ease", "l2", 0, "l2 must be above 0 and finite, found 0"),
+        ("ease", "l2", float("inf"), "l2 must be above 0 and finite, found inf"),
+        ("ease", "l2", "100", "l2 must be a number, found '100'"),
+        ("item_cf", "neighbours", -1, "neighbours must be at least 1, found -1"),
+        ("item_cf", "neighbours", 10**9, "neighbours must be at most 1000000, found 1000000000"),
+        ("als", "factors", 1.5, "factors must be a whole number, found 1.5"),
+        ("als", "alpha", float("nan"), "alpha must be above 0 and finite, found nan"),
+        ("als", "regularization", -1, "regularization must be 0 or more and finite, found -1"),
+        ("bpr", "iterations", True, "iterations must be a whole number, found True"),
+        ("bpr", "learning_rate", 0.0, "learning_rate must be above 0 and finite, found 0.0"),
+        ("bpr", "seed", -1, "seed must be at least 0, found -1"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_by_name(name, option, value, said):
+    with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
+        rankers.make_ranker(name, **{option: value})
 
 
 @pytest.mark.parametrize("name", ["item_cf", "als", "bpr"])
@@ -88,6 +110,66 @@ def test_without_the_library_one_sentence_says_what_to_install(name, monkeypatch
     with pytest.raises(InputError, match=r"pip install 'prism-utils\[rankers\]'"):
         rankers.make_ranker(name)
     assert rankers.make_ranker("ease").name == "ease"
+
+
+def made(name: str, path):
+    """The ranker of that name, or one that was recorded."""
+    if name != "recorded":
+        return rankers.make_ranker(name)
+    return rankers.from_file(write(ranks(), path / "ranks.csv"))
+
+
+@pytest.mark.parametrize("name", [*rankers.RANKERS, "recorded"])
+def test_a_user_asked_for_twice_gets_all_rows_twice(name, tmp_path):
+    ranker = made(name, tmp_path).fit(table("ua vb va wc wd w7"))
+    one = ranker.recommend(["u"], 2)
+    assert len(one) == 2
+    for asked in (["u", "v", "u"], pd.Series(["u", "v", "u"], index=[4, 4, 9])):
+        told = ranker.recommend(asked, 2)
+        assert told["user_id"].tolist() == ["u"] * 2 + ["v"] * (len(told) - 4) + ["u"] * 2
+        pd.testing.assert_frame_equal(told.head(2), one)  # to rounding: it goes with the batch
+        pd.testing.assert_frame_equal(told.tail(2).reset_index(drop=True), one)
+
+
+@pytest.mark.parametrize("name", [*rankers.RANKERS, "recorded"])
+def test_what_makes_no_sense_to_ask_for_is_refused(name, tmp_path):
+    ranker = made(name, tmp_path).fit(table("ua ub va"))
+    assert ranker.recommend([], 3).empty and ranker.recommend((), 3).empty
+    for k, said in ((-1, "at least 1, found -1"), (1.5, "whole number, found 1.5")):
+        with pytest.raises(InputError, match=f"^k must be (a )?{re.escape(said)}$"):
+            ranker.recommend(["u"], k)
+        with pytest.raises(InputError, match="^k must be"):
+            rankers.evaluate(ranker, table("ua ub va"), k)
+    for k in (True, None, "3", float("nan")):
+        with pytest.raises(InputError, match="^k must be a whole number"):
+            ranker.recommend(["u"], k)
+    for users, said in (
+        ("u", "a list of ids, found 'u'"),
+        (None, "a list of ids, found None"),
+        ([None], "found None (NoneType)"),
+        (["u", 5], "found 5 (int)"),
+        ([["u"]], "found ['u'] (list)"),
+        (["\ud83d"], r"found '\ud83d' (str)"),
+    ):
+        with pytest.raises(InputError, match=f"^user_ids must .*{re.escape(said)}"):
+            ranker.recommend(users, 1)
+
+
+@pytest.mark.parametrize("name", rankers.RANKERS)
+def test_a_ranker_that_was_not_fitted_knows_nobody(name):
+    ranker = rankers.make_ranker(name)
+    with pytest.raises(InputError, match=f"user 'u' has no interactions that {name} was fitted on"):
+        ranker.recommend(["u"])
+    with pytest.raises(InputError, match="item 'a' has no interactions"):
+        ranker.evidence("u", "a")
+
+
+@pytest.mark.parametrize("name", rankers.RANKERS)
+@pytest.mark.parametrize("rows", ["ua", "ua ub uc", "ua va wa"])
+def test_one_user_or_one_item_leaves_nothing_to_recommend(name, rows):
+    assert rankers.make_ranker(name).fit(table(rows)).recommend(["u"], 3).empty
+    found = rankers.evaluate(rankers.make_ranker(name), table(rows), 3)
+    assert (found["value"] == 0).all() and len(found) == (2 if "b" in rows else 0)
 
 
 # ---------------------------------------------------------------- each against its definition
@@ -195,6 +277,19 @@ def test_rankers_that_cannot_tell_say_so():
         ranker.evidence("u", "q")
     with pytest.raises(InputError, match="user 'q' has no interactions"):
         ranker.evidence("q", "a")
+    for asked, said in (
+        ({"k": 0}, "k must be at least 1"),
+        ({"history": "ab"}, "history must be a list of ids, found 'ab'"),
+        ({"history": ["a", None]}, "history must hold ids.*None"),
+    ):
+        with pytest.raises(InputError, match=said):
+            ranker.evidence("u", "b", **asked)
+
+
+def test_a_file_of_ranks_has_no_evidence(corpus, tmp_path):
+    samples = make_samples(corpus, max_history=6).tail(3)
+    with pytest.raises(InputError, match="'recorded' cannot tell which history items"):
+        rankers.with_evidence(made("recorded", tmp_path).fit(corpus), samples)
 
 
 def test_samples_carry_their_evidence(corpus):
@@ -271,7 +366,7 @@ def test_a_bad_file_is_refused_with_its_row(tmp_path):
     bad = {
         "column 'item_id' is missing": good.drop(columns="item_id"),
         "column 'rank' is missing": good.drop(columns="rank"),
-        r"row 2: 'item_id' must be text": good.assign(item_id=["a", None, "b", "c", "d"]),
+        r"row 2: 'item_id' is empty": good.assign(item_id=["a", None, "b", "c", "d"]),
         r"row 3: rank must be a whole number from 1 on, found user_id 'u'": good.assign(
             rank=[2, 1, 0, 1, 2]
         ),
@@ -292,6 +387,54 @@ def test_a_bad_file_is_refused_with_its_row(tmp_path):
     (tmp_path / "broken.parquet").write_text("no table")
     with pytest.raises(InputError, match="not readable as parquet"):
         rankers.from_file(tmp_path / "broken.parquet")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_ids_of_a_file_are_the_text_that_stands_there(ending, tmp_path):
+    ids = ["NA", "null", "nan", "None", "007", "1e5", "True", "2020-01-01", "é😀"]
+    frame = pd.DataFrame({"user_id": ids, "item_id": ids[::-1], "rank": 1})
+    told = rankers.from_file(write(frame, tmp_path / f"ranks.{ending}")).recommend(ids, 1)
+    assert told["user_id"].tolist() == ids and told["item_id"].tolist() == ids[::-1]
+    whole = pd.DataFrame({"user_id": [7, 12345678901234567], "item_id": [8, 9], "rank": [1, 1]})
+    read = rankers.from_file(write(whole, tmp_path / f"whole.{ending}")).ranks
+    assert read["user_id"].tolist() == ["7", "12345678901234567"]
+    assert read["item_id"].tolist() == ["8", "9"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "user_id,item_id,rank\n", "holds no ranks"),
+        ("a.csv", "", "a.csv: "),
+        ("a.csv", "user_id,item_id,rank\nu,a,1,9\nu,b,2,9\n", "a.csv: "),  # shifted, if taken
+        ("a.csv", "user_id,item_id,rank\nu,a,1\n  ,b,2\n", "row 2: 'user_id'"),
+        ("a.csv", "user_id,item_id,rank\nu,a,1\nu,b,1.0\n", "row 2: this user has this rank twice"),
+        ("a.csv", "user_id,item_id,rank\nu,a,\n", "row 1: rank must be a whole number"),
+        ("a.csv", "user_id,item_id,rank\nu,a,-1\n", "row 1: rank must be a whole number"),
+        ("a.csv", "user_id,item_id,rank\nu,a,1e300\n", "row 1: rank must be a whole number"),
+        ("a.csv", "user_id,item_id,rank\nu,a,True\n", "row 1: "),
+        ("a.csv", "user_id,item_id,rank,score\nu,a,1,inf\n", "row 1: "),
+        ("a.jsonl", '{"user_id": "u", "item_id": "\\ud83d", "rank": 1}', "row 1: "),
+        ("a.jsonl", '{"user_id": "u", "item_id": "a", "rank": true}', "row 1: "),
+        ("a.jsonl", '{"user_id": "u", "item_id": "a", "rank": [1]}', "row 1: "),
+        ("a.jsonl", '{"user_id": null, "item_id": "a", "rank": 1}', "row 1: 'user_id' must be"),
+        ("a.jsonl", '{"user_id": 7.5, "item_id": "a", "rank": 1}', "row 1: 'user_id' must be"),
+        ("a.jsonl", '{"user_id": "u", "item_id": "a", "rank": 1}\n{"user_id"', "row 2: "),
+        ("a.jsonl", "[" * 20_000, "row 1: "),
+        ("a.parquet", "PAR1 cut", "a.parquet: not "),
+    ],
+)
+def test_a_damaged_file_is_refused_and_never_half_read(name, text, said, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=rf"{re.escape(name)}: .*") as refusal:
+        rankers.from_file(tmp_path / name)
+    assert said in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_folder_is_no_file_of_ranks(tmp_path):
+    (tmp_path / "ranks.csv").mkdir()
+    with pytest.raises(InputError, match=r"ranks\.csv: is a folder"):
+        rankers.from_file(tmp_path / "ranks.csv")
 
 
 # ---------------------------------------------------------------- evaluation

@@ -36,8 +36,8 @@ def make_ranker(name: str, **options: Any) -> Any:
       user_id item_id  rank  score
     0       v       a     1    1.0
     """
-    if name not in RANKERS:
-        raise InputError(f"ranker {name!r} is unknown: {nearest(name, RANKERS)}")
+    if not isinstance(name, str) or name not in RANKERS:
+        raise InputError(f"ranker {name!r} is unknown: {nearest(str(name), RANKERS)}")
     kind: Any = RANKERS[name]
     own = list(inspect.signature(kind).parameters) if options else []
     for option in options:

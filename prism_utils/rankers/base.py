@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -15,6 +16,40 @@ from ..tables import check
 
 _USERS_AT_A_TIME = 1024  # of a dense matrix users x items
 COLUMNS = ["user_id", "item_id", "rank", "score"]
+
+
+def whole(name: str, value: Any, least: int = 1, most: float = math.inf) -> int:
+    """`value` as an int if it is a whole number from `least` to `most`; else `InputError`."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise InputError(f"{name} must be a whole number, found {value!r}")
+    if not least <= value <= most:
+        bound = f"at least {least}" if value < least else f"at most {most}"
+        raise InputError(f"{name} must be {bound}, found {value}")
+    return int(value)
+
+
+def number(name: str, value: Any, *, or_zero: bool = False) -> float:
+    """`value` as a float if it is finite and above 0 (`or_zero`: or 0); else `InputError`."""
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+        raise InputError(f"{name} must be a number, found {value!r}")
+    if not (0 < value < math.inf or (or_zero and value == 0)):
+        bound = "0 or more" if or_zero else "above 0"
+        raise InputError(f"{name} must be {bound} and finite, found {value}")
+    return float(value)
+
+
+def ids(name: str, values: Any) -> np.ndarray:
+    """Ids as an array of objects; `InputError` for one id in place of a list, and for no text."""
+    if isinstance(values, str | pd.DataFrame) or not np.iterable(values):
+        raise InputError(f"{name} must be a list of ids, found {values!r}")
+    listed = list(values)
+    for value in listed:
+        try:
+            value.encode()
+        except (AttributeError, UnicodeEncodeError):  # the second: half an emoji
+            found = f"{ascii(value)} ({type(value).__name__})"
+            raise InputError(f"{name} must hold ids, which are text, found {found}") from None
+    return np.array([*map(str, listed)], dtype=object)
 
 
 class Ranker(Protocol):
@@ -36,6 +71,7 @@ class MatrixRanker(ABC):
     """A ranker that scores every item for a user; its kinds differ in `_learn` and `_scores`."""
 
     name = ""
+    users = items = pd.Index([])  # before `fit` nobody and nothing is known
 
     def fit(self, interactions: pd.DataFrame) -> MatrixRanker:
         """Learn from interactions (user_id, item_id; a repeated pair counts once)."""
@@ -54,9 +90,7 @@ class MatrixRanker(ABC):
 
     def recommend(self, user_ids: Sequence[str], k: int = 10) -> pd.DataFrame:
         """The k unseen items of highest score (see `Ranker`); `InputError` for an unknown user."""
-        if k < 1:
-            raise InputError(f"k must be at least 1, found {k}")
-        users = np.asarray(user_ids, dtype=object)
+        users, k = ids("user_ids", user_ids), whole("k", k)
         rows = self._known(self.users, users, "user")
         parts = [pd.DataFrame(columns=COLUMNS)] if not len(rows) else []
         for start in range(0, len(rows), _USERS_AT_A_TIME):
@@ -83,19 +117,20 @@ class MatrixRanker(ABC):
         that the ranker never saw, and the recommended one, count for nothing. Raises `InputError`
         for a ranker that cannot tell, and for a user or item that it never saw.
         """
-        target = int(self._known(self.items, [item_id], "item")[0])
+        k = whole("k", k)
+        target = int(self._known(self.items, ids("item_id", [item_id]), "item")[0])
         if history is None:
-            past = self.seen[self._known(self.users, [user_id], "user")[0]].indices
+            past = self.seen[self._known(self.users, ids("user_id", [user_id]), "user")[0]].indices
         else:
-            past = self.items.get_indexer(pd.Index(history, dtype=object))
+            past = self.items.get_indexer(ids("history", history))
         past = np.unique(past[(past >= 0) & (past != target)])
         weight = np.asarray(self._influence(past, target), dtype=float)
         best = np.argsort(-weight, kind="stable")[:k]
         best = best[weight[best] > 0]
         return pd.DataFrame({"item_id": self.items[past[best]], "weight": weight[best]})
 
-    def _known(self, index: pd.Index, names: Sequence[str] | np.ndarray, what: str) -> np.ndarray:
-        rows = index.get_indexer(pd.Index(names, dtype=object))
+    def _known(self, index: pd.Index, names: np.ndarray, what: str) -> np.ndarray:
+        rows = index.get_indexer(names)
         if (rows < 0).any():
             lost = names[int((rows < 0).argmax())]
             raise InputError(f"{what} {lost!r} has no interactions that {self.name} was fitted on")
@@ -111,10 +146,13 @@ class MatrixRanker(ABC):
 
     def _influence(self, past: np.ndarray, target: int) -> np.ndarray:
         """What each item of `past` contributes to the score of `target`."""
-        raise InputError(
-            f"ranker {self.name!r} cannot tell which history items moved it; choose ease, item_cf "
-            "or als"
-        )
+        raise _untold(self.name)
+
+
+def _untold(name: str) -> InputError:
+    return InputError(
+        f"ranker {name!r} cannot tell which history items moved it; choose ease, item_cf or als"
+    )
 
 
 def with_evidence(ranker: Any, samples: pd.DataFrame, k: int = 3) -> pd.DataFrame:
@@ -123,6 +161,8 @@ def with_evidence(ranker: Any, samples: pd.DataFrame, k: int = 3) -> pd.DataFram
     A list of at most k item_ids, most influential first; see `evidence` of the rankers.
     """
     check(samples, "samples")
+    if not hasattr(ranker, "evidence"):
+        raise _untold(ranker.name)
     columns = (samples[c] for c in ("user_id", "item_id", "history"))
     found = [
         ranker.evidence(user, item, k, history=history)["item_id"].tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError
-from .base import MatrixRanker
+from .base import MatrixRanker, number
 
 _MOST_ITEMS = 30_000  # items x items numbers of 8 bytes: 7 GB
 
@@ -20,9 +20,7 @@ class Ease(MatrixRanker):
     name = "ease"
 
     def __init__(self, *, l2: float = 100.0) -> None:
-        if not l2 > 0:
-            raise InputError(f"l2 must be above 0, found {l2}")
-        self.l2 = l2
+        self.l2 = number("l2", l2)
 
     def _learn(self) -> None:
         if len(self.items) > _MOST_ITEMS:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..statistics import bootstrap_means
 from ..tables import in_order
-from .base import Ranker
+from .base import Ranker, whole
 
 
 def held_out_scores(ranker: Ranker, interactions: pd.DataFrame, k: int = 10) -> pd.DataFrame:
@@ -18,6 +18,7 @@ def held_out_scores(ranker: Ranker, interactions: pd.DataFrame, k: int = 10) -> 
     One item is right, so nDCG@k is 1 / log2(1 + its rank), recall@k is 1, where it is among them,
     and both are 0 elsewhere: an item that the rest lacks, or a repeated one, cannot be found.
     """
+    whole("k", k)
     ordered = in_order(interactions)
     last = ordered.file_row[(ordered.starts[1:] - 1)[np.diff(ordered.starts) > 1]]
     held = interactions.iloc[np.sort(last)][["user_id", "item_id"]]

@@ -12,19 +12,32 @@ import pandas as pd
 from scipy import sparse
 
 from ..errors import InputError
-from .base import MatrixRanker
+from .base import MatrixRanker, number, whole
+
+_MOST = 10**6  # neighbours, factors, passes: more is a slip, and memory ends before
 
 
 class _Implicit(MatrixRanker):
     """A ranker whose `model` is one of the library's."""
 
     def _make(self, module: str, kind: str, **options: Any) -> None:
+        for name, value in options.items():
+            if name == "seed":
+                whole(name, value, least=0, most=2**32 - 1)
+            elif name in ("factors", "iterations", "neighbours"):
+                whole(name, value, most=_MOST)
+            else:
+                number(name, value, or_zero=name == "regularization")
         try:
             build = getattr(import_module(f"implicit.{module}"), kind)
         except ImportError as error:
             raise InputError(
                 "this ranker needs the library implicit: pip install 'prism-utils[rankers]'"
             ) from error
+        if "neighbours" in options:  # an item is its own nearest one there, and takes one place
+            options["K"] = options.pop("neighbours") + 1
+        else:
+            options["random_state"] = options.pop("seed")
         # With several threads BPR's would race, and give other factors each time.
         self.build = partial(build, num_threads=1, **options)
 
@@ -48,8 +61,7 @@ class ItemCF(_Implicit):
     name = "item_cf"
 
     def __init__(self, *, neighbours: int = 50) -> None:
-        # An item is its own nearest neighbour there, and takes one place.
-        self._make("nearest_neighbours", "CosineRecommender", K=neighbours + 1)
+        self._make("nearest_neighbours", "CosineRecommender", neighbours=neighbours)
 
     def _scores(self, rows: np.ndarray) -> np.ndarray:
         return (self.seen[rows] @ self.model.similarity).toarray()
@@ -77,7 +89,7 @@ class Als(_Implicit):
         seed: int = 0,
     ) -> None:
         options: dict[str, Any] = {"factors": factors, "iterations": iterations, "alpha": alpha}
-        options |= {"regularization": regularization, "random_state": seed}
+        options |= {"regularization": regularization, "seed": seed}
         self._make("cpu.als", "AlternatingLeastSquares", **options)
 
     def _influence(self, past: np.ndarray, target: int) -> np.ndarray:
@@ -109,4 +121,4 @@ class Bpr(_Implicit):
     ) -> None:
         options: dict[str, Any] = {"factors": factors, "iterations": iterations}
         options |= {"learning_rate": learning_rate, "regularization": regularization}
-        self._make("cpu.bpr", "BayesianPersonalizedRanking", random_state=seed, **options)
+        self._make("cpu.bpr", "BayesianPersonalizedRanking", seed=seed, **options)
