@@ -57,7 +57,7 @@ def error_curves(table: pd.DataFrame) -> Figure:
     """The student's errors against the teacher's: a panel for each kind and way of erring.
 
     Columns error_kinds, systematic, error_rate, decoding, what (teacher, student, predicted),
-    value, low, high. Dashed and without markers: what was predicted. Dotted: the diagonal.
+    value, low, high. Dashed, in its decoding's colour: what was predicted. Dotted: the diagonal.
     """
     ways = list(table[["error_kinds", "systematic"]].drop_duplicates().itertuples(index=False))
     columns = min(len(ways), 2)
@@ -82,7 +82,11 @@ def error_curves(table: pd.DataFrame) -> Figure:
                     x.reindex(of["predicted"].index), of["predicted"]["value"], marker="",
                     color=COLORS[i % 4], ls=(0, (3, 2)), lw=1.2,
                 )  # fmt: skip
-        axes.plot([0, 1], [0, 1], color=INK, ls=(0, (1, 2)), lw=0.8, marker="")
+        axes.plot(
+            [0, 1], [0, 1], color=INK, ls=(0, (1, 2)), lw=0.8, marker="",
+            label="the teacher's own rate",
+        )  # fmt: skip
+        axes.plot([], [], color=INK, ls=(0, (3, 2)), lw=1.2, marker="", label="predicted")
         named = f"teacher's error rate\n({_ERRORS[kind]}, {_WAYS[bool(systematic)]})"
         axes.set(xlim=(-0.02, 0.9), ylim=(-0.03, 1.03), xlabel=named)
     for axes in panels[:, 0]:
@@ -117,7 +121,13 @@ def factor_levels(table: pd.DataFrame, what: str) -> Figure:
                 mew=0.4, capsize=2, lw=1.2, label=group,
             )  # fmt: skip
         if "teacher" in here:
-            axes.axhline(here["teacher"].mean(), color=INK, ls=(0, (1, 2)), lw=0.8)
+            axes.axhline(
+                here["teacher"].mean(),
+                color=INK,
+                ls=(0, (1, 2)),
+                lw=0.8,
+                label="the teacher's rate",
+            )
         axes.set_xticks(range(len(levels)), levels, fontsize=7)
         axes.set(xlabel=factor.replace("_", " "), ylim=(min(0, table["value"].min()), None))
         axes.margins(x=0.15)

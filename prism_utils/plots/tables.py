@@ -42,13 +42,15 @@ def table(
 def interval(row: Any, form: str = ".2f", scale: float = 1) -> str:
     """`value (low to high)` of a row with these three, each times `scale`; a dash without a value.
 
+    Without an interval (one seed) the value stands alone.
+
     >>> interval({"value": 0.5, "low": 0.25, "high": 0.75}, ".0f", scale=100)
     '50 (25 to 75)'
     """
     if pd.isna(row["value"]):
         return DASH
     value, low, high = (f"{scale * row[name]:{form}}" for name in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+    return value if pd.isna(row["low"]) else f"{value} ({low} to {high})"
 
 
 def where(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
