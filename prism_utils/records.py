@@ -1,17 +1,20 @@
 """Records: measurements made elsewhere, as JSON beside the book, and what each must hold.
 
 A record is `provenance` (date, commit, device, parameters) and `tables` (lists of rows), or, of the
-benchmarks that need no more than torch, the same facts at its top. Left out: writing one, which the
-command that measures does.
+benchmarks that need no more than torch, the same facts at its top. A run's own records lie in its
+folder; those of the book were made by a command or copied from there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from .errors import InputError
-from .runs import home, read_json
+from .runs import Run, home, provenance, read_json, write_json
 
 # kind of record -> its lists of rows, and what every row needs
 _ROWS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -63,3 +66,31 @@ def recorded(name: str) -> dict[str, Any]:
 
 def _damaged(path: Path, what: str) -> InputError:
     return InputError(f"{path}: not a whole record: {what}: delete it, or make it again")
+
+
+def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as a record keeps it: one dictionary a row, None where nothing stands."""
+    rows: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return rows
+
+
+def write_record(
+    run: Run, name: str, parameters: dict[str, Any], tables: dict[str, Any]
+) -> dict[str, Any]:
+    """Keep tables (frames, or rows) as a record of the run, with where they were made; the record.
+
+    parameters: what a reader needs to know of how they were made.
+    """
+    profile = run.facts.get("profile", run.path.resolve().name)
+    made = provenance(home()) | {"profile": profile, "parameters": parameters}
+    rows = {k: as_rows(t) if isinstance(t, pd.DataFrame) else t for k, t in tables.items()}
+    record = {"provenance": made, "tables": rows}
+    write_json(record, run.path / "records" / f"{name}.json")
+    return record
+
+
+def made_on(made: Mapping[str, Any]) -> str:
+    """When, at which commit and on what a record was made, in words; made: its provenance."""
+    device = made["device"]
+    named = device if isinstance(device, str) else device.get("gpu") or device.get("cpu")
+    return f"{made['date'][:10]}, commit {made['commit']}, {named}"
