@@ -7,7 +7,9 @@ memory and Parquet on disk; all ids are strings.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -159,3 +161,30 @@ def read_table(path: Path | str, table: str) -> pd.DataFrame:
                     lambda v: v.tolist() if hasattr(v, "tolist") else v
                 )
     return check(frame, table, source=str(path))
+
+
+# What a spreadsheet takes for a formula (Japanese ones the wide signs too), but for plain numbers.
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_NUMBER = re.compile(r"\s*[+-]?[\d.,]+(?:[eE][+-]?\d+)?\s*")
+
+
+def defused(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` for a CSV that people open: an apostrophe before what a spreadsheet would run.
+
+    Titles, texts and ids come from data, and a spreadsheet runs a cell that begins like a formula
+    as soon as the file is opened. Names of columns are defused too; numbers stay as they are.
+
+    >>> defused(pd.DataFrame({"title": ["=HYPERLINK(A1)", "Jaws", "-5"]}))["title"].tolist()
+    ["'=HYPERLINK(A1)", 'Jaws', '-5']
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+            return "'" + value
+        return value
+
+    made = frame.rename(columns=plain)
+    for position, dtype in enumerate(made.dtypes):
+        if not pd.api.types.is_numeric_dtype(dtype):
+            made.isetitem(position, made.iloc[:, position].map(plain))
+    return made

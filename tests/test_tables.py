@@ -63,3 +63,16 @@ def test_run_cli_prints_one_sentence_and_no_traceback(capsys):
         errors.run_cli(main)
     assert stop.value.code == 2
     assert capsys.readouterr().err == "error: x.csv: line 3: bad\n"
+
+
+def test_what_a_spreadsheet_would_run_is_defused():
+    evil = ["=1+1", "+A1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1", "-x", "+"]
+    kept = ["-5", "+3.5", "1e-5", "Jaws", "a=b", "", "'quoted", None]
+    frame = pd.DataFrame({"=title": [*evil, *kept], "n": range(-9, 9)}, index=range(5, 23))
+    made = tables.defused(frame)
+    assert made["'=title"].tolist()[: len(evil)] == ["'" + text for text in evil]
+    assert made["'=title"].tolist()[len(evil) : -1] == kept[:-1]
+    assert pd.isna(made["'=title"].iloc[-1])
+    assert made["n"].equals(frame["n"]) and made.index.equals(frame.index)
+    assert frame["=title"].iloc[0] == "=1+1"  # the given frame is as it was
+    assert tables.defused(frame.iloc[:0]).empty
