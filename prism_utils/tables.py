@@ -1,32 +1,39 @@
-"""The six tables that every room of the house reads and writes.
+"""The tables that every room of the house reads and writes, and the one door for them.
 
-One schema for every system and data set; a function that takes a table calls `check` once, at its
-door. Left out on purpose: joins, caching and any knowledge of models. Tables are pandas frames in
-memory and Parquet on disk; all ids are strings.
+One schema for every system and data set. A function that takes a table calls `check` once, at its
+door; a table from a file comes through `read_table`, so that the same table as CSV, JSON lines or
+Parquet is the same table in every command. Left out on purpose: joins, caching and any knowledge
+of models. Tables are pandas frames in memory and Parquet on disk; all ids are strings.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from .columns import Column, first, first_blank, is_list, is_text
 from .errors import InputError
+from .reading import File, read_file
 
-# column -> (kind, required). Kinds: id (non-null str), str, number, list (list of str).
+# column -> (kind, required). Kinds: id and str (text), title (text, not blank), list (of ids),
+# number (finite or missing), year and time (such numbers), score (any number).
 SCHEMAS: dict[str, dict[str, tuple[str, bool]]] = {
     "interactions": {
         "user_id": ("id", True),
         "item_id": ("id", True),
         "rating": ("number", False),
-        "timestamp": ("number", False),
+        "timestamp": ("time", False),
     },
     "items": {
         "item_id": ("id", True),
-        "title": ("id", True),
-        "year": ("number", False),
+        "title": ("title", True),
+        "year": ("year", False),
     },
     "samples": {
         "sample_id": ("id", True),
@@ -34,6 +41,7 @@ SCHEMAS: dict[str, dict[str, tuple[str, bool]]] = {
         "history": ("list", True),
         "item_id": ("id", True),
         "split": ("id", True),
+        "evidence": ("list", False),
     },
     "explanations": {
         "sample_id": ("id", True),
@@ -44,7 +52,7 @@ SCHEMAS: dict[str, dict[str, tuple[str, bool]]] = {
         "sample_id": ("id", True),
         "system": ("id", True),
         "metric": ("id", True),
-        "value": ("number", True),
+        "value": ("score", True),
     },
     "ratings": {
         "study": ("id", True),
@@ -53,6 +61,12 @@ SCHEMAS: dict[str, dict[str, tuple[str, bool]]] = {
         "system": ("id", True),
         "dimension": ("id", True),
         "rating": ("number", True),
+    },
+    "ranks": {
+        "user_id": ("id", True),
+        "item_id": ("id", True),
+        "rank": ("number", True),
+        "score": ("number", False),
     },
 }
 
@@ -66,15 +80,23 @@ KEYS: dict[str, list[str]] = {
 }
 
 
-def check(frame: pd.DataFrame, table: str, source: str = "") -> pd.DataFrame:
+def check(
+    frame: pd.DataFrame, table: str, source: str = "", at: Callable[[int], str] | None = None
+) -> pd.DataFrame:
     """Return `frame` if it fits the schema of `table`, else raise `InputError`.
 
-    Checks that required columns are there, that ids are non-null strings, that numbers are
-    numeric, that list columns hold lists, and that keys are unique. The error names `source`
-    (a file, or the table's own name), the column and the first offending row, counted from 1.
+    Checks that required columns are there, once each, that ids are text, that titles are not blank,
+    that no text holds half a character, that numbers are numbers, that lists hold ids, and that
+    keys are unique. The error names `source` (a file, or the table's own name), the column and
+    the first offending row, counted from 1; `at` says where row n, from 0, stands instead.
     Columns beyond the schema are allowed: sources know more than the schema asks.
     """
     where = source or f"table '{table}'"
+    if at is None:
+
+        def at(row: int) -> str:
+            return f"{where}: row {row + 1}"
+
     for column, (kind, required) in SCHEMAS[table].items():
         if column not in frame.columns:
             if required:
@@ -82,55 +104,108 @@ def check(frame: pd.DataFrame, table: str, source: str = "") -> pd.DataFrame:
                 raise InputError(f"{where}: column '{column}' is missing (columns: {have})")
             continue
         values = frame[column]
-        if kind in ("id", "str") and len(values):
-            if isinstance(values.dtype, pd.StringDtype):  # holds text or nothing
-                wrong = values.isna().to_numpy()
-            else:
-                wrong = ~values.map(lambda v: isinstance(v, str)).to_numpy(dtype=bool)
-            if wrong.any():
-                row = int(wrong.argmax())
-                raise InputError(
-                    f"{where}: row {row + 1}: '{column}' must be text, "
-                    f"found {values.iloc[row]!r} ({type(values.iloc[row]).__name__})"
-                )
-        elif (
-            kind == "number" and not pd.api.types.is_numeric_dtype(values) and values.notna().any()
-        ):
-            row = int(pd.to_numeric(values, errors="coerce").isna().to_numpy().argmax())
-            raise InputError(
-                f"{where}: row {row + 1}: '{column}' must be a number, found {values.iloc[row]!r}"
-            )
-        elif kind == "list" and len(values):
-            wrong = values.map(lambda v: isinstance(v, str) or not hasattr(v, "__len__"))
-            if wrong.any():
-                row = int(wrong.to_numpy(dtype=bool).argmax())
-                raise InputError(
-                    f"{where}: row {row + 1}: '{column}' must be a list, found {values.iloc[row]!r}"
-                )
+        if isinstance(values, pd.DataFrame):
+            raise InputError(f"{where}: column '{column}' stands {values.shape[1]} times")
+        wrong = _wrong(values, kind) if len(values) else None
+        if wrong is not None:
+            row, wanted = wrong
+            found = values.iloc[row]
+            named = f" ({type(found).__name__})" if kind in ("id", "str", "title") else ""
+            raise InputError(f"{at(row)}: '{column}' must be {wanted}, found {found!r}{named}")
     key = KEYS.get(table)
     if key:
-        twice = frame.duplicated(key).to_numpy()
-        if twice.any():
-            row = int(twice.argmax())
-            shown = ", ".join(f"{k} {frame[k].iloc[row]!r}" for k in key)
-            raise InputError(f"{where}: row {row + 1}: duplicate {shown}")
+        twice = first(frame.duplicated(key))
+        if twice is not None:
+            shown = ", ".join(f"{k} {frame[k].iloc[twice]!r}" for k in key)
+            raise InputError(f"{at(twice)}: duplicate {shown}")
     return frame
 
 
+def _wrong(values: pd.Series, kind: str) -> tuple[int, str] | None:
+    """The first row that is not of a kind, and what it must be; None where all are."""
+    if kind in ("id", "str", "title"):
+        return _wrong_text(values, blank=kind != "title")
+    if kind == "list":
+        return _wrong_list(values)
+    if pd.api.types.is_numeric_dtype(values):
+        finite = pd.api.types.is_integer_dtype(values) or kind == "score"
+        row = None if finite else first(np.isinf(values.to_numpy(float, na_value=np.nan)))
+    else:
+        numbers = pd.to_numeric(values, errors="coerce")
+        row = first(numbers.isna() & values.notna())
+        row = first(values.map(lambda v: isinstance(v, str))) if row is None else row
+    return None if row is None else (row, "a number")
+
+
+def _arrow(values: pd.Series) -> pa.Array | None:
+    """A column as Arrow's, which is checked at its speed; None where it mixes types."""
+    try:
+        array = pa.array(values)
+    except (pa.ArrowException, UnicodeEncodeError, TypeError, OverflowError):
+        return None
+    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def _wrong_text(values: pd.Series, *, blank: bool) -> tuple[int, str] | None:
+    array = _arrow(values)
+    if array is not None and is_text(array.type) and not array.null_count:
+        row = None if blank else first_blank(array)
+        return None if row is None else (row, "more than blanks")
+    for row, value in enumerate(values):
+        if not isinstance(value, str):
+            return row, "text"
+        if not blank and not value.strip():
+            return row, "more than blanks"
+        if not _whole(value):
+            return row, "text without half a character (a lone surrogate)"
+    return None
+
+
+def _wrong_list(values: pd.Series) -> tuple[int, str] | None:
+    array = _arrow(values)
+    if array is not None and is_list(array.type) and not array.null_count:
+        flat = array.flatten()
+        if not len(flat) or (is_text(flat.type) and not flat.null_count):
+            return None
+    for row, value in enumerate(values):
+        if isinstance(value, str | dict) or not hasattr(value, "__len__"):
+            return row, "a list"
+        if not all(isinstance(part, str) and _whole(part) for part in value):
+            return row, "a list of ids, each text"
+    return None
+
+
+def _whole(text: str) -> bool:
+    """Whether a text can be written: a cut emoji leaves half a character, which cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def attribute_columns(items: pd.DataFrame) -> list[str]:
-    """The list columns of an items table: its kinds of attribute, in column order.
+    """The kinds of attribute of an items table: its columns of lists or text, in their order.
 
     >>> items = pd.DataFrame({"item_id": ["1"], "title": ["Jaws"], "genre": [["Thriller"]]})
     >>> attribute_columns(items)
     ['genre']
     """
 
-    def holds_lists(values: pd.Series) -> bool:
-        present = values.dropna()
-        return bool(len(present)) and not isinstance(present.iloc[0], str | int | float)
+    def holds_values(values: pd.Series) -> bool:
+        if isinstance(values.dtype, pd.StringDtype):
+            return True
+        return bool(values.map(lambda v: isinstance(v, str) or hasattr(v, "__len__")).any())
 
     known = SCHEMAS["items"]
-    return [str(c) for c in items.columns if c not in known and holds_lists(items[c])]
+    return [str(c) for c in items.columns if c not in known and holds_values(items[c])]
+
+
+def attribute_lists(values: pd.Series) -> pd.Series:
+    """An attribute column as lists of values; text is split at `|`, as everywhere."""
+    column = Column(str(values.name), values.tolist(), lambda row: f"items: row {row + 1}")
+    return column.attributes().set_axis(values.index)
 
 
 def write_table(frame: pd.DataFrame, path: Path | str, table: str) -> Path:
@@ -145,22 +220,56 @@ def write_table(frame: pd.DataFrame, path: Path | str, table: str) -> Path:
 
 
 def read_table(path: Path | str, table: str) -> pd.DataFrame:
-    """Read a Parquet table and check it; lists come back as Python lists."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        frame = pd.read_parquet(path)
-    except Exception as error:  # pyarrow raises several unrelated types for a broken file
-        raise InputError(f"{path}: not a readable Parquet file ({error})") from error
-    for column in frame.columns:
-        first = frame[column].dropna().head(1)
-        if len(first) and hasattr(first.iloc[0], "tolist") and not isinstance(first.iloc[0], str):
-            if getattr(first.iloc[0], "ndim", 0) == 1:
-                frame[column] = frame[column].map(
-                    lambda v: v.tolist() if hasattr(v, "tolist") else v
-                )
-    return check(frame, table, source=str(path))
+    """Read a table from CSV, JSON lines or Parquet, by the file's ending, and check it.
+
+    Ids that are whole numbers become text, and text that is a number becomes one. Lists come back
+    as Python lists; in text `|` stands between their values. Of items every column that the
+    schema does not have is a kind of attribute. Raises `InputError` with the file and the row (in
+    CSV the line).
+    """
+    frame, file = read_placed(path, table)
+    return check(frame, table, file.header, file.at)
+
+
+def read_placed(path: Path | str, table: str) -> tuple[pd.DataFrame, File]:
+    """As `read_table`, not yet checked, and the file with its places: for further checks."""
+    file = read_file(path)
+    return framed(file.columns.values(), table, file.size), file
+
+
+def framed(columns: Iterable[Column], table: str, size: int) -> pd.DataFrame:
+    """Columns of a file as a frame of `size` rows, each of the kind that the schema wants."""
+    schema = SCHEMAS[table]
+    other = Column.attributes if table == "items" else Column.plain
+    made = {c.name: (_AS[schema[c.name][0]] if c.name in schema else other)(c) for c in columns}
+    return pd.DataFrame(made, index=range(size))
+
+
+_AS: dict[str, Callable[[Column], pd.Series]] = {
+    "id": lambda column: column.ids().to_pandas(),
+    "title": lambda column: column.ids().to_pandas(),
+    "str": lambda column: column.texts().to_pandas(),
+    "list": Column.lists,
+    "year": Column.years,
+    "time": Column.times,
+    "number": Column.as_numbers,
+    "score": lambda column: column.as_numbers(endless=True),
+}
+
+
+def read_given(path: Path | str, table: str) -> pd.DataFrame:
+    """As `read_table`, for a file that a user gives to a command; it must hold a row.
+
+    Explanations without `system` are called by the file's name; samples need no `split`.
+    """
+    frame, file = read_placed(path, table)
+    if not len(frame):
+        raise InputError(f"{path}: holds no rows")
+    if table == "explanations" and "system" not in frame.columns:
+        frame["system"] = Path(path).stem
+    if table == "samples" and "split" not in frame.columns:
+        frame["split"] = "test"
+    return check(frame, table, file.header, file.at)
 
 
 # What a spreadsheet takes for a formula (Japanese ones the wide signs too), but for plain numbers.

@@ -190,7 +190,7 @@ def test_test_size_is_exact_in_decimals():
 
 
 def test_written_samples_read_back(simulated, tmp_path, monkeypatch):
-    monkeypatch.setattr("prism_utils.sequences._ROWS_AT_A_TIME", 300)
+    monkeypatch.setattr("prism_utils.sequences.samples._ROWS_AT_A_TIME", 300)
     expected = make_samples(simulated, max_history=7, split="temporal")
     path = write_samples(simulated, tmp_path / "new" / "s.parquet", max_history=7, split="temporal")
     pd.testing.assert_frame_equal(read_samples(path), expected)
@@ -378,7 +378,7 @@ def test_history_overlap_equals_brute_force(simulated, tmp_path):
 
 
 def test_history_overlap_from_the_writers_file(simulated, tmp_path, monkeypatch):
-    monkeypatch.setattr("prism_utils.sequences._ROWS_AT_A_TIME", 300)
+    monkeypatch.setattr("prism_utils.sequences.samples._ROWS_AT_A_TIME", 300)
     expected = history_overlap(make_samples(simulated, split="temporal"))
     path = write_samples(simulated, tmp_path / "samples.parquet", split="temporal")
     pd.testing.assert_frame_equal(history_overlap(path), expected)

@@ -501,13 +501,16 @@ def test_recorded_explanations_come_back_by_either_key(tmp_path, films):
 def test_recorded_errors_name_the_line(tmp_path, films):
     good = {"sample_id": "s0", "explanation": "fine"}
     for bad, message in [
-        ("{oops", "line 2: not valid JSON"),
-        ("[1]", "line 2: must be a JSON object, found list"),
-        ({"sample_id": "s1"}, "line 2: column 'explanation' is missing (columns: sample_id)"),
-        ({"sample_id": "s1", "explanation": 3}, "line 2: 'explanation' must be text, found 3"),
-        ({"sample_id": None, "explanation": "x"}, "line 2: 'sample_id' must be text, found None"),
-        (good, "line 2: a second explanation for s0"),
-        ({"user_id": "u", "explanation": "x"}, "line 2: column 'item_id' is missing"),
+        ("{oops", "row 2: not valid JSON"),
+        ("[1]", "row 2: must be a JSON object, found list"),
+        ({"sample_id": "s1"}, "row 2: 'explanation' must be text, found None"),
+        ({"sample_id": "s1", "explanation": 3}, "row 2: 'explanation' must be text, found 3"),
+        (
+            {"sample_id": None, "explanation": "x"},
+            "row 2: 'sample_id' must be text or a whole number, found None",
+        ),
+        (good, "row 2: a second explanation for s0"),
+        ({"user_id": "u", "explanation": "x"}, "row 2: 'sample_id' must be text or a whole number"),
     ]:
         with pytest.raises(InputError, match=re.escape(message)):
             RecordedTeacher(write_lines(tmp_path / "r.jsonl", good, bad))
@@ -535,7 +538,7 @@ def test_profiles_become_samples(tmp_path):
     assert RecordedTeacher(path).explain(samples)["text"].tolist() == ["Tacos."]
     prompt = render_prompts(samples, items, template="compact", noun="business")["prompt"][0]
     assert prompt == "history: Likes tacos. Sells tacos. ; explain: Taco Riendo"
-    with pytest.raises(InputError, match="line 2: a second record for 1-2"):
+    with pytest.raises(InputError, match="row 2: a second record for 1-2"):
         read_samples(write_lines(path, record, record))
     with pytest.raises(InputError, match="holds no records"):
         read_samples(write_lines(path))

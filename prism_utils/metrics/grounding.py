@@ -23,7 +23,7 @@ import pandas as pd
 from ..corpora.embedded import CATALOGUE, read_catalogue
 from ..errors import InputError
 from ..tables import check
-from ..wording import attributes, plural, surfaces
+from ..wording import attributes, plural, readings
 
 METRICS = (
     "names_item",
@@ -148,7 +148,7 @@ class Grounding:
                     self._facts[item].add((kind, value))
                     self._holders.setdefault((kind, value), set()).add(item)
             for value in {value for values in column for value in values}:
-                for form in surfaces(kind, value) + ((value[2:],) if kind == "decade" else ()):
+                for form in readings(kind, value):
                     self._forms.setdefault(_key(form), (set(), {}))[1][kind, value] = form
         # The automaton reads words, not letters: "It" is then no match inside "with".
         self._codes: dict[str, str] = {}
