@@ -44,6 +44,13 @@ def is_nothing(value: object) -> bool:
     return value is None or (isinstance(value, float) and value != value)
 
 
+def shown(value: Any) -> str:
+    """A value as an error shows it, in one line that is not too long."""
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
 def first(mask: Any) -> int | None:
     """The first True of an Arrow or NumPy mask, or None."""
     found = np.asarray(mask)
@@ -85,9 +92,7 @@ class Column(NamedTuple):
         value = value.as_py() if isinstance(value, pa.Scalar) else value
         if value is None and self.spelt:
             return InputError(f"{self.at(row)}: '{self.name}' is empty; it must be {wanted}")
-        shown = repr(value)
-        shown = shown if len(shown) <= 80 else shown[:79] + "…"
-        return InputError(f"{self.at(row)}: '{self.name}' must be {wanted}, found {shown}")
+        return InputError(f"{self.at(row)}: '{self.name}' must be {wanted}, found {shown(value)}")
 
     def _without_nulls(self, wanted: str) -> Any:
         if self.values.null_count:
@@ -189,32 +194,34 @@ class Column(NamedTuple):
         return whole(numbers.cast(pa.int64()))
 
     def lists(self) -> pd.Series:
-        """Lists of ids, as Python's; text is split at `|`."""
-        wanted = "a list of ids"
-        if self.kind is not None and is_list(self.kind) and not self.values.null_count:
-            flat = self.values.flatten()
-            kind = flat.type.value_type if pa.types.is_dictionary(flat.type) else flat.type
-            plain = is_text(kind) or pa.types.is_integer(kind) or not len(flat)
-            made = _cut(flat, self.values) if plain and not flat.null_count else None
-            if made is not None:
-                return made
-        made = []
+        """Lists of ids, none blank, as Python's; text is split at `|`."""
+        made = _cut(self.values) if self._holds_ids() else None
+        if made is not None:
+            return made
+        lists = []
         for row, value in enumerate(self.objects()):
             value = "" if value is None and self.spelt else value
             try:
                 ids = _split(value) if isinstance(value, str) else [_id(part) for part in value]
             except TypeError as error:
-                raise self.refusal(row, wanted) from error
+                raise self.refusal(row, "a list of ids") from error
             if not all(id_ and id_.strip() for id_ in ids) or isinstance(value, dict):
-                raise self.refusal(row, wanted)
-            made.append(ids)
-        return pd.Series(made, dtype=object)
+                raise self.refusal(row, "a list of ids")
+            lists.append(ids)
+        return pd.Series(lists, dtype=object)
 
-    def histories(self) -> pa.Array:
-        """Lists of ids as Arrow's, none of them missing."""
-        if self.kind is None or not is_list(self.kind):
-            raise self.refusal(0, "a list of ids")
-        return self._without_nulls("a list of ids")
+    def _holds_ids(self) -> bool:
+        """Whether Arrow has the values as lists of texts or whole numbers, none missing."""
+        if self.kind is None or not is_list(self.kind) or self.values.null_count:
+            return False
+        flat = self.values.flatten()
+        kind = flat.type.value_type if pa.types.is_dictionary(flat.type) else flat.type
+        plain = is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
+        return plain and (not flat.null_count or not len(flat))
+
+    def arrow_lists(self) -> pa.Array:
+        """`lists` as Arrow's, at its speed where the file has them so."""
+        return self.values if self._holds_ids() else pa.array(self.lists(), pa.list_(pa.string()))
 
     def attributes(self) -> pd.Series:
         """Lists of values, none missing or blank: text is split at `|`, lists of lists are flat.
@@ -274,6 +281,8 @@ def _inner(value: Any) -> list[str]:
     """The values of one member of a list, where text is one value as it stands."""
     if isinstance(value, str):
         return [value.strip()] if value.strip() else []
+    if isinstance(value, tuple):
+        raise TypeError("a pair of a mapping is no value")
     return values_of(value)
 
 
@@ -320,11 +329,9 @@ def _spell(value: Any) -> str | None:
     return value if isinstance(value, str) else repr(value)
 
 
-def _cut(flat: pa.Array, lists: pa.Array) -> pd.Series | None:
-    """Python lists of `flat` as text, as long as those of `lists`; None where a text is blank.
-
-    Equal texts are one object.
-    """
+def _cut(lists: pa.Array) -> pd.Series | None:
+    """Arrow's lists of ids as Python's, equal texts one object; None where a text is blank."""
+    flat = lists.flatten()
     codes = flat if pa.types.is_dictionary(flat.type) else flat.dictionary_encode()
     distinct = codes.dictionary.cast(pa.string())
     if first_blank(distinct) is not None:

@@ -31,9 +31,10 @@ _SIGNATURES = {
     b"\xfe\xff": "text in UTF-16; save it as UTF-8",
     b"version https://git-lfs": "a Git LFS pointer; fetch the file itself with git lfs pull",
 }
-# Quotes of CSV: one that opens a cell must close it, and one behind a backslash is none of CSV's.
+# Quotes of CSV: one that opens a cell closes it too. None stands behind a backslash, or behind a
+# cell's first blanks.
 _QUOTES = re.compile(
-    rb"""(?:\A(?:\xef\xbb\xbf)?|[,\r\n])"[^"]*(?:""[^"]*)*("(?=[,\r\n]|\Z))?|\\\"""",
+    rb'(?:\A(?:\xef\xbb\xbf)?|[,\r\n])"[^"]*(?:""[^"]*)*("(?=[,\r\n]|\Z))?|(?:[,\r\n][ \t]+|\\)"'
 )
 _LINE_END = re.compile(rb"\r\n?|\n")
 HALF = re.compile(r"[\ud800-\udfff]")
@@ -92,11 +93,12 @@ def text_rows(
 
 
 def read_delimited(
-    path: Path, names: Sequence[str], *, header: bool = False, delimiter: str = ","
+    path: Path, names: Sequence[str], *, header: int = 0, delimiter: str = ","
 ) -> pa.Table:
     """The fields of a file of UTF-8 text under these names, as text; an empty field is null.
 
-    The delimiter may be two equal characters. With a `header` the first row is passed over.
+    The delimiter may be two equal characters. `header` is the line of the names, if
+    they stand in the file.
     `InputError` names the file and the line.
     """
     check_text(path, quoted=delimiter == ",")
@@ -108,7 +110,10 @@ def read_delimited(
         return pa.csv.read_csv(
             path,
             read_options=pa.csv.ReadOptions(
-                column_names=parsed, skip_rows_after_names=int(header), block_size=block
+                column_names=parsed,
+                skip_rows=max(header - 1, 0),
+                skip_rows_after_names=int(header > 0),
+                block_size=block,
             ),
             parse_options=pa.csv.ParseOptions(
                 delimiter=delimiter[0],
@@ -128,9 +133,8 @@ def read_delimited(
                 raise
             return parse(min(path.stat().st_size + 1, BLOCK))
     except pa.ArrowInvalid as error:
-        _refuse_first(path, names, header, delimiter)
-        rows = text_rows(path, delimiter)
-        if next(islice(rows, int(header), None), None) is None:
+        _refuse_first(path, names, header > 0, delimiter)
+        if next(islice(text_rows(path, delimiter), int(header > 0), None), None) is None:
             return pa.table({name: pa.array([], pa.string()) for name in names})
         raise InputError(f"{path}: not readable as text in columns ({error})") from error
 
@@ -173,14 +177,9 @@ def check_text(path: Path, quoted: bool = True) -> None:
         for found in _QUOTES.finditer(text):
             if found[1] is None:
                 line = _line(text[: text.index(b'"', found.start())])
-                said = (
-                    "a quote behind a backslash"
-                    if found[0][:1] == b"\\"
-                    else "a quote that opens a cell and does not close it"
-                )
                 raise InputError(
-                    f"{path}: line {line}: {said}; CSV writes a cell with quotes inside quotes, "
-                    'and each of its own twice ("")'
+                    f"{path}: line {line}: a quote that neither opens a cell nor closes it; CSV "
+                    'writes a cell with quotes inside quotes, and each of its own twice ("")'
                 )
 
 
@@ -193,7 +192,7 @@ def encoding_of(path: Path) -> str:
 
     `InputError` for a file that is UTF-8 in some lines and not in others, or neither.
     """
-    refuse_foreign(path)
+    check_text(path, quoted=False)
     text = path.read_bytes()
     lines: dict[str, int] = {}
     for number, line in enumerate(_LINE_END.split(text), start=1):

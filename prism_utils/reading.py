@@ -81,11 +81,10 @@ def _file(
     """Columns under their names, without blanks around these; each name must stand once."""
     columns: dict[str, Column] = {}
     for name, values in named:
-        name = name.strip()
-        if name in columns:
-            raise InputError(
-                f"{header}: every column needs a name of its own, {name!r} stands twice"
-            )
+        name = " ".join(name.split())
+        if not name or name in columns:
+            said = f"{name!r} stands twice" if name else "one has none"
+            raise InputError(f"{header}: every column needs a name of its own, {said}")
         columns[name] = Column(name, values, at)
     return File(header, columns, size, at)
 
@@ -118,7 +117,7 @@ def parquet_errors(path: Path) -> Iterator[None]:
     """What Arrow says of a damaged Parquet file, as an `InputError`."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable Parquet file ({said}); write it again") from error
 
@@ -204,7 +203,8 @@ def json_record(where: str, line: bytes) -> dict[str, Any]:
         said = f"{error.msg}, character {error.pos + 1}"
         raise InputError(f"{where}: not valid JSON ({said}); give one object a line") from error
     except ValueError as error:  # a name twice, or a number of thousands of digits
-        raise InputError(f"{where}: not valid JSON ({error}); give one object a line") from error
+        said = str(error).partition(";")[0]
+        raise InputError(f"{where}: not valid JSON ({said}); give one object a line") from error
     if not isinstance(record, dict):
         found = type(record).__name__
         raise InputError(f"{where}: must be a JSON object, found {found}; give one object a line")
@@ -243,8 +243,8 @@ def _typed(values: list[Any]) -> pa.Array | list[Any]:
 def _csv(path: Path) -> File:
     check_text(path)
     line, names = next(text_rows(path), (1, []))
-    names, header = [name.strip() for name in names], f"{path}: line {line}"
-    refuse_undecoded(header, ((ascii(name), name) for name in names), "utf-8")
+    names, header = [" ".join(name.split()) for name in names], f"{path}: line {line}"
+    refuse_undecoded(header, ((f"column {n}", name) for n, name in enumerate(names, 1)), "utf-8")
     if len(names) == 1 and re.search("[;\t]", names[0]):
         raise InputError(f"{header}: its columns are not separated by commas; save it so")
     if not any(names):
@@ -253,7 +253,7 @@ def _csv(path: Path) -> File:
     at = place(path, header=True)
     if len(set(unique)) < len(unique):
         _file(header, ((name, None) for name in unique), 0, at)  # raises
-    table = read_delimited(path, unique, header=True)
+    table = read_delimited(path, unique, header=line)
     columns = {}
     for number, (name, column) in enumerate(zip(names, table.columns, strict=True)):
         array = column.combine_chunks()

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from .columns import Column, first, first_blank, is_list, is_text
+from .columns import Column, first, first_blank, is_list, is_text, shown
 from .errors import InputError
 from .reading import File, read_file
 
@@ -111,13 +111,13 @@ def check(
             row, wanted = wrong
             found = values.iloc[row]
             named = f" ({type(found).__name__})" if kind in ("id", "str", "title") else ""
-            raise InputError(f"{at(row)}: '{column}' must be {wanted}, found {found!r}{named}")
+            raise InputError(f"{at(row)}: '{column}' must be {wanted}, found {shown(found)}{named}")
     key = KEYS.get(table)
     if key:
         twice = first(frame.duplicated(key))
         if twice is not None:
-            shown = ", ".join(f"{k} {frame[k].iloc[twice]!r}" for k in key)
-            raise InputError(f"{at(twice)}: duplicate {shown}")
+            values = ", ".join(f"{k} {shown(frame[k].iloc[twice])}" for k in key)
+            raise InputError(f"{at(twice)}: duplicate {values}")
     return frame
 
 

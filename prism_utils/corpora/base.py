@@ -9,7 +9,9 @@ from itertools import chain, count
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
+from ..columns import first_blank
 from ..errors import InputError
 from ..tables import check
 
@@ -46,10 +48,16 @@ def check_corpus(
 ) -> None:
     """Check both tables against their schemas, and that every item interacted with is there.
 
-    `interactions_at` and `items_at` say where row n (from 0) stands: the file and the line.
+    No id may be blank. `interactions_at` and `items_at` say where row n (from 0) stands: the file
+    and the line.
     """
     check(items, "items", at=items_at)
     check(interactions, "interactions", at=interactions_at)
+    for frame, at in ((items, items_at), (interactions, interactions_at)):
+        for name in frame.columns.intersection(["user_id", "item_id"]):
+            blank = first_blank(pa.array(frame[name]))
+            if blank is not None:
+                raise InputError(f"{at(blank)}: '{name}' is blank; every row needs one")
     unknown = ~interactions["item_id"].isin(items["item_id"]).to_numpy()
     if unknown.any():
         row = int(unknown.argmax())

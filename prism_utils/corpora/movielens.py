@@ -112,6 +112,8 @@ def load(
         }
     )
     items, items_at = _films(folder / layout.films, layout)
+    if not ratings.size:
+        raise InputError(f"{folder / layout.ratings}: holds no ratings")
     check_corpus(interactions, items, ratings.at, items_at)
     items["title"] = unique_titles(items["title"].tolist(), items["year"].tolist())
     tags = folder / "tags.csv"

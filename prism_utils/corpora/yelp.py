@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from ..columns import values_of
+from ..columns import is_nothing, shown, values_of
 from ..delimited import refuse_foreign
 from ..errors import InputError
 from ..reading import json_record
@@ -57,11 +57,12 @@ def load(path: str | Path | None = None, *, min_interactions: int = 1) -> Corpus
     )
     items = _read(
         folder / BUSINESSES,
-        {"business_id": "VARCHAR", "name": "VARCHAR", "city": "JSON", "categories": "JSON"},
+        {"business_id": "VARCHAR", "name": "JSON", "city": "JSON", "categories": "JSON"},
         "business_id AS item_id, name AS title, coalesce(categories, 'null') AS category, "
         "coalesce(city, 'null') AS city",
     )
     at = _place(folder / BUSINESSES)
+    items["title"] = pd.Series([json.loads(cell) for cell in items["title"]], dtype=object)
     for column in ("category", "city"):
         items[column] = [_values(cell, column, row, at) for row, cell in enumerate(items[column])]
     check_corpus(interactions, items, _place(folder / REVIEWS), at)
@@ -83,7 +84,7 @@ def _values(cell: str, column: str, row: int, at: Callable[[int], str]) -> list[
         value = value.split(",") if column == "category" else [value]
     if not isinstance(value, list | None):
         name = "categories" if column == "category" else column
-        raise InputError(f"{at(row)}: '{name}' must be text or a list, found {cell}")
+        raise InputError(f"{at(row)}: '{name}' must be text or a list, found {shown(value)}")
     return values_of(value)
 
 
@@ -105,6 +106,8 @@ def _read(path: Path, columns: dict[str, str], select: str) -> pd.DataFrame:
             raise InputError(_first_problem(path, columns) or said) from error
     if frame.isna().any(axis=None):
         raise InputError(_first_problem(path, columns) or f"{path}: a value is missing")
+    if not len(frame):
+        raise InputError(f"{path}: holds no rows")
     return frame
 
 
@@ -122,19 +125,21 @@ def _first_problem(path: Path, columns: dict[str, str]) -> str | None:
     """What is wrong with the first malformed line: a slow pass, once reading has failed."""
     for number, line in _lines(path):
         where = f"{path}: line {number}"
+        if line.startswith(b"\xef\xbb\xbf"):
+            return f"{where}: begins with a byte-order mark; save the file as UTF-8 without one"
         row = json_record(where, line)
         for name in columns:
             value = row.get(name)
             if name in ("categories", "city"):
                 continue
-            if value is None:
+            if is_nothing(value):
                 return f"{where}: '{name}' is missing"
             if name == "stars" and not isinstance(value, int | float):
                 return f"{where}: 'stars' must be a number, found {value!r}"
             if name == "date":
                 try:
-                    datetime.strptime(value, DATE)
-                except (TypeError, ValueError):
+                    datetime.strptime(str(value), DATE)
+                except ValueError:
                     wanted = "must be like 2018-07-07 22:09:11"
                     return f"{where}: 'date' {wanted}, found {value!r}"
     return None

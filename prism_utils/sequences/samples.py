@@ -264,7 +264,7 @@ def histories_of(path: str | Path, table: pa.Table, rows: np.ndarray) -> pa.Arra
     (column,) = parquet_columns(
         table.select(["history"]), lambda row: f"{path}: row {rows[row] + 1}"
     )
-    return column.histories()
+    return column.arrow_lists()
 
 
 def read_samples(
