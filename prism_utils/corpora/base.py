@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from ..columns import first_blank
 from ..errors import InputError
 from ..tables import check
+from ..tables.columns import first_blank
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..delimited import check_text, refuse_undecoded, text_rows
 from ..errors import InputError
-from ..reading import read_file
+from ..tables.delimited import check_text, refuse_undecoded, text_rows
+from ..tables.reading import read_file
 from .base import Corpus
 
 CATALOGUE = Path(__file__).with_name("catalogue.csv")

@@ -23,10 +23,10 @@ import pandas as pd
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from ..columns import Column, first
-from ..delimited import encoding_of, place, read_delimited, text_rows
 from ..errors import InputError, nearest
-from ..reading import File, read_file
+from ..tables.columns import Column, first
+from ..tables.delimited import encoding_of, place, read_delimited, text_rows
+from ..tables.reading import File, read_file
 from .base import Corpus, check_corpus, folder_of, unique_titles
 
 Release = Literal["ml-latest-small", "ml-100k", "ml-1m"]

@@ -16,10 +16,10 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from ..columns import is_nothing, shown, values_of
-from ..delimited import refuse_foreign
 from ..errors import InputError
-from ..reading import json_record
+from ..tables.columns import is_nothing, shown, values_of
+from ..tables.delimited import refuse_foreign
+from ..tables.reading import json_record
 from .base import Corpus, check_corpus, folder_of
 
 REVIEWS = "yelp_academic_dataset_review.json"

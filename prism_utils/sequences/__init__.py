@@ -3,10 +3,10 @@
 Left out on purpose: filters of users or items, negative sampling and padding.
 """
 
+from ..tables import in_order as _order  # noqa: F401  what rankers imports
 from .leakage import history_overlap, leakage
 from .samples import (
     SPLITS,
-    _order,
     dataset_statistics,
     history_lengths,
     make_samples,
@@ -16,7 +16,6 @@ from .samples import (
 
 __all__ = [
     "SPLITS",
-    "_order",
     "dataset_statistics",
     "history_lengths",
     "history_overlap",

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
 from ..errors import InputError
-from ..tables import check
-from .samples import Ordered, _order, groups_of, histories_of, open_samples, read_rows
+from ..tables import Ordered, check, in_order
+from .samples import groups_of, histories_of, open_samples, read_rows
 
 
 def _history_ends(samples: pd.DataFrame | str | Path) -> pd.DataFrame:
@@ -69,7 +69,7 @@ def leakage(samples: pd.DataFrame | str | Path, interactions: pd.DataFrame) -> p
     - `later interactions of test users in training`: of all interactions that follow a user's
       first test sample, those that are visible in training.
     """
-    ordered = _order(interactions)
+    ordered = in_order(interactions)
     rows, length, is_test = _locate(samples, ordered)
     # histories are windows, so a running sum of +1 at each start and -1 at each end covers them
     train_rows, train_length = rows[~is_test], length[~is_test]

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,70 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..errors import InputError, nearest
-from ..reading import parquet_columns, parquet_errors
-from ..tables import SCHEMAS, check, framed
+from ..tables import SCHEMAS, Ordered, check, framed, in_order, times
+from ..tables.reading import parquet_columns, parquet_errors
 
 SPLITS = ("random", "temporal", "leave_last")
 _ROWS_AT_A_TIME = 100_000  # one Parquet row group: 5 million history entries at most
-
-
-class Ordered(NamedTuple):
-    """Interactions grouped by user (first appearance first), each user's oldest first.
-
-    `user`, `item`: codes into `users`, `items` (Arrow string arrays); `position`: index within
-    the user's sequence; `file_row`: row in the table as given. All of length M.
-    """
-
-    user: np.ndarray
-    item: np.ndarray
-    position: np.ndarray
-    file_row: np.ndarray
-    users: pa.Array
-    items: pa.Array
-    starts: np.ndarray  # first row of each user, and M at the end
-
-
-def _codes(values: pd.Series) -> tuple[np.ndarray, pa.Array]:
-    codes, distinct = pd.factorize(values)
-    return codes, pa.array(distinct, pa.string())
-
-
-def _times(interactions: pd.DataFrame) -> np.ndarray:
-    """Timestamps, or file order where there are none."""
-    if "timestamp" not in interactions or interactions["timestamp"].isna().all():
-        return np.arange(len(interactions))
-    missing = interactions["timestamp"].isna().to_numpy()
-    if missing.any():
-        raise InputError(
-            f"table 'interactions': row {missing.argmax() + 1}: 'timestamp' is missing while other "
-            "rows have one; fill it in, or drop the column to use the order of the file"
-        )
-    times = interactions["timestamp"]
-    # nullable columns would become objects; floats could not hold nanoseconds
-    if pd.api.types.is_integer_dtype(times):
-        return times.to_numpy(np.int64)
-    seconds = times.to_numpy(np.float64)
-    inexact = np.abs(seconds) >= 2**53
-    if inexact.any():
-        raise InputError(
-            f"table 'interactions': row {inexact.argmax() + 1}: 'timestamp' is too large to be "
-            f"exact, {seconds[inexact][0]}; give all times as whole numbers"
-        )
-    return seconds
-
-
-def _order(interactions: pd.DataFrame) -> Ordered:
-    check(interactions, "interactions")
-    if not len(interactions):
-        raise InputError("table 'interactions' has no rows, so there are no sequences")
-    user, users = _codes(interactions["user_id"])
-    item, items = _codes(interactions["item_id"])
-    rows = np.lexsort((_times(interactions), user))  # stable: ties stay in file order
-    starts = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(users)))])
-    user = user[rows]
-    return Ordered(
-        user, item[rows], np.arange(len(rows)) - starts[user], rows, users, items, starts
-    )
 
 
 def _is_test(
@@ -109,7 +49,7 @@ def _is_test(
         test[np.random.default_rng(seed).permutation(samples)[:count]] = True
     else:
         file_row = ordered.file_row[samples]
-        by_time = np.lexsort((file_row, _times(interactions)[file_row]))
+        by_time = np.lexsort((file_row, times(interactions)[file_row]))
         test[samples[by_time[len(samples) - count :]]] = True
     return test
 
@@ -120,7 +60,7 @@ def _sample_tables(
     """The samples as Arrow tables of `_ROWS_AT_A_TIME` rows; strings are dictionary-encoded."""
     if isinstance(max_history, bool) or not isinstance(max_history, int) or max_history < 1:
         raise InputError(f"max_history must be an integer of at least 1, found {max_history!r}")
-    ordered = _order(interactions)
+    ordered = in_order(interactions)
     is_test = _is_test(interactions, ordered, split, test_fraction, seed)
     samples = np.flatnonzero(ordered.position > 0)
     item = ordered.item.astype(np.int32)

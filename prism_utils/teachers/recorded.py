@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, nearest
-from ..reading import File, read_file
 from ..tables import check
+from ..tables.reading import File, read_file
 
 
 def _keys(file: File) -> tuple[list[str], list[tuple[str, ...]]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from .errors import InputError
+from ..errors import InputError
 
 # How files begin that are not what their name says.
 _SIGNATURES = {

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..errors import InputError
 from .columns import Column, is_list
 from .delimited import (
     BLOCK,
@@ -30,7 +31,6 @@ from .delimited import (
     refuse_undecoded,
     text_rows,
 )
-from .errors import InputError
 
 _INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls an index without a name
 _HALF_SPELT = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -99,8 +99,19 @@ def _parquet(path: Path) -> File:
     with parquet_errors(path), pa.OSFile(str(path)) as source:
         table = pq.ParquetFile(source).read()
         table.validate()
-    columns = parquet_columns(table, at)
+    columns = [*_pandas_range(table, at), *parquet_columns(table, at)]
     return _file(str(path), ((c.name, c.values) for c in columns), table.num_rows, at)
+
+
+def _pandas_range(table: pa.Table, at: Callable[[int], str]) -> list[Column]:
+    """An index of pandas that has a name and counts, which only the metadata tell of."""
+    try:
+        index = (table.schema.pandas_metadata or {})["index_columns"]
+        spans = [i for i in index if isinstance(i, dict) and i["kind"] == "range" and i["name"]]
+        ranges = [(i["name"], range(i["start"], i["stop"], i["step"])) for i in spans]
+    except (ValueError, KeyError, TypeError):  # not of pandas, or damaged
+        return []
+    return [Column(name, pa.array(r), at) for name, r in ranges if len(r) == table.num_rows]
 
 
 def parquet_columns(table: pa.Table, at: Callable[[int], str]) -> list[Column]:
