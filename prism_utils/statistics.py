@@ -25,10 +25,26 @@ _CELLS_AT_A_TIME = 4_000_000  # of a matrix resamples x users: 32 MB
 def user_ids(sample_ids: Iterable[str], users: pd.DataFrame | pd.Series) -> np.ndarray:
     """The user of each sample; `users` is a samples table or a series sample_id -> user_id.
 
-    Raises `InputError` for a sample that `users` does not hold.
+    Raises `InputError` for a sample that `users` does not hold or holds twice, and for one
+    without a user.
     """
     if isinstance(users, pd.DataFrame):
+        for column in ("sample_id", "user_id"):
+            if column not in users.columns:
+                have = ", ".join(map(str, users.columns)) or "none"
+                raise InputError(f"users: column '{column}' is missing (columns: {have})")
         users = users.set_index("sample_id")["user_id"]
+    for wrong, said in (
+        (users.index.duplicated(), "has this sample twice"),
+        (users.index.isna(), "has a sample without an id"),
+        (users.isna().to_numpy(), "has a sample without a user"),
+    ):
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise InputError(
+                f"users: row {row + 1} {said} ({users.index[row]!r}); give one row and one user "
+                "for each sample"
+            )
     codes, distinct = pd.factorize(pd.Series(sample_ids, dtype=object))
     rows = users.index.get_indexer(distinct)
     if (rows < 0).any():

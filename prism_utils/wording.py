@@ -12,7 +12,7 @@ import re
 
 import pandas as pd
 
-from .tables import attribute_columns
+from .tables import attribute_columns, attribute_lists
 
 # Genre as catalogued -> (as written, plural where the word stands alone as a noun, else "").
 _GENRES: dict[str, tuple[str, str]] = {
@@ -118,13 +118,25 @@ def surfaces(kind: str, value: str) -> tuple[str, ...]:
     return (one, many) if many else (one,)
 
 
-def decade(year: float | None) -> list[str]:
-    """The decade of a year, as a list of at most one value; a missing year has none.
+def readings(kind: str, value: str) -> tuple[str, ...]:
+    """The forms in which an attribute value is read: its `surfaces`, and "80s" for the 1980s.
 
-    >>> decade(1985), decade(None)
-    (['1980s'], [])
+    >>> readings("decade", "1980s"), readings("decade", "Regency")
+    (('1980s', '80s'), ('Regency',))
     """
-    if year is None or pd.isna(year) or not math.isfinite(year):
+    short = kind == "decade" and re.fullmatch(r"\d{4}s", value)
+    return surfaces(kind, value) + ((value[2:],) if short else ())
+
+
+def decade(year: float | None) -> list[str]:
+    """The decade of a year, as a list of at most one value.
+
+    A missing year has none, nor has one before 100: "50s" would be read as the 1950s.
+
+    >>> decade(1985), decade(None), decade(-750)
+    (['1980s'], [], [])
+    """
+    if year is None or pd.isna(year) or not 100 <= year < math.inf:
         return []
     return [f"{int(year) // 10 * 10}s"]
 
@@ -132,20 +144,17 @@ def decade(year: float | None) -> list[str]:
 def attributes(items: pd.DataFrame) -> dict[str, list[list[str]]]:
     """Every kind of attribute that an items table gives words for: kind -> one list per row.
 
-    The list columns, and `decade` where there is a year. Missing lists are empty; placeholders in
-    parentheses such as MovieLens' "(no genres listed)" are no values.
+    The columns of lists or text (`|` between its values), and `decade` where there is a year and
+    no column of that name. Missing lists are empty; placeholders in parentheses such as
+    MovieLens' "(no genres listed)" are no values.
 
     >>> attributes(pd.DataFrame({"item_id": ["1"], "title": ["Jaws"], "year": [1975]}))
     {'decade': [['1970s']]}
     """
-    kinds: dict[str, list[list[str]]] = {}
-    for kind in attribute_columns(items):
-        kinds[kind] = [
-            [v for v in map(str, values) if v and not v.startswith("(")]
-            if hasattr(values, "__len__") and not isinstance(values, str)
-            else []
-            for values in items[kind]
-        ]
-    if "year" in items.columns and items["year"].notna().any():
+    kinds = {
+        kind: [[v for v in values if v[0] != "("] for values in attribute_lists(items[kind])]
+        for kind in attribute_columns(items)
+    }
+    if "decade" not in kinds and "year" in items.columns and items["year"].notna().any():
         kinds["decade"] = [decade(year) for year in items["year"]]
     return kinds

@@ -19,6 +19,7 @@ from prism_utils.corpora import movielens, yelp
 from prism_utils.errors import InputError
 from prism_utils.sequences import make_samples
 from prism_utils.tables import attribute_columns, check
+from prism_utils.wording import attributes
 
 
 def write(folder: Path, files: dict[str, str], encoding: str = "utf-8") -> Path:
@@ -191,9 +192,9 @@ def test_tags_become_themes(tmp_path):
         ("latest", "ratings.csv", "rating,", "stars,", "line 1: column 'rating' is missing"),
         ("latest", "ratings.csv", "1,20", "1,99", "line 3: item '99' is not among the items"),
         ("latest", "ratings.csv", "1,20", "\n\n1,99", "line 5: item '99' is not among the items"),
-        ("latest", "movies.csv", "30,Bab", "10,Bab", "line 4: duplicate item '10'"),
+        ("latest", "movies.csv", "30,Bab", "10,Bab", "line 4: duplicate item_id '10'"),
         ("latest", "movies.csv", "30,Bab", "thirty,Bab", "line 4: a film needs a numeric id"),
-        ("latest", "movies.csv", "Babylon 5,", "", "line 4: 3 fields expected, found 2"),
+        ("latest", "movies.csv", "Babylon 5,", "", "line 4: 3 fields expected .* found 2"),
         ("1m", "ratings.dat", "1::20::3", "1::20:3", "line 2: 4 fields expected .* found 3"),
         ("1m", "ratings.dat", "1::20::3", "1:x:20::3", "line 2: 4 fields expected .* found 3"),
         ("1m", "ratings.dat", "::978300750", "::", "line 2: 'timestamp' is empty"),
@@ -221,6 +222,67 @@ def test_wrong_movielens_folder(tmp_path):
         corpora.load("movielens", folder / "notes.txt")
     folder = write(tmp_path / "b", {"ratings.dat": ""})
     with pytest.raises(InputError, match="movies.dat is missing beside ratings.dat"):
+        corpora.load("movielens", folder)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252"])
+@pytest.mark.parametrize("release", ["1m", "100k"])
+def test_films_are_read_in_the_encoding_that_they_have(tmp_path, release, encoding):
+    files = {n: t.replace("Toy Story", "Étoiles") for n, t in RELEASES[release].items()}
+    corpus = corpora.load("movielens", write(tmp_path, files, encoding))
+    assert corpus.items["title"][0] == {"1m": "Les Misérables", "100k": "Étoiles"}[release]
+
+
+def test_films_in_two_encodings_or_none_are_refused_with_the_line(tmp_path):
+    folder = write(tmp_path, ONE_M, "latin-1")
+    films = (folder / "movies.dat").read_bytes()
+    for more, message in (
+        ("30::Amélie::Drama\n".encode(), "line 1: is not UTF-8 text, while line 3 is"),
+        (b"30::A\x81::Drama\n", "line 3: is neither UTF-8 nor Latin-1 text"),
+        (b"30::A\0::Drama\n", "line 3: holds a zero byte"),
+    ):
+        (folder / "movies.dat").write_bytes(films + more)
+        with pytest.raises(InputError, match=f"movies.dat: {message}"):
+            corpora.load("movielens", folder)
+    folder = write(tmp_path / "csv", LATEST, "latin-1")
+    with pytest.raises(InputError, match="movies.csv: line 3: 'title' is not utf-8 text"):
+        corpora.load("movielens", folder)
+
+
+def test_columns_of_csv_go_by_their_names(tmp_path):
+    films = 'genres,imdb,title,movieId\nAction|Sci-Fi,7,"Matrix, The (1999)",10\nDrama,,Up,20\n'
+    ratings = "timestamp,rating,movieId,userId\n100,4.0,10,1\n90,3.5,20,1\n"
+    corpus = corpora.load(
+        "movielens", write(tmp_path, {"movies.csv": films, "ratings.csv": ratings}, "utf-8-sig")
+    )
+    assert corpus.items["title"].tolist() == ["The Matrix", "Up"]
+    assert corpus.items["genre"].tolist() == [["Action", "Sci-Fi"], ["Drama"]]
+    assert corpus.interactions.iloc[0].tolist() == ["1", "10", 4.0, 100]
+    write(tmp_path, {"movies.csv": films.replace("genres", "kinds")})
+    with pytest.raises(InputError, match="movies.csv: line 1: column 'genres' is missing"):
+        corpora.load("movielens", tmp_path)
+
+
+def test_ids_are_what_the_file_has(tmp_path):
+    files = {n: t.replace("10::", "0010::") for n, t in ONE_M.items()}
+    corpus = corpora.load("movielens", write(tmp_path, files, "latin-1"))
+    assert corpus.items["item_id"].tolist() == ["0010", "20"]
+    write(tmp_path, {"ratings.dat": "1::007::5::1\n"})
+    with pytest.raises(InputError, match="line 1: item '007' is not among the items"):
+        corpora.load("movielens", tmp_path)
+
+
+def test_the_files_of_10m_have_their_own_name(tmp_path):
+    tags = {"tags.dat": "1::10::x::1\n", "ratings.dat": "1::10::4.5::1\n"}
+    corpus = corpora.load("movielens", write(tmp_path, ONE_M | tags))
+    assert corpus.note.startswith("MovieLens 10M: ") and corpus.interactions["rating"][0] == 4.5
+
+
+@pytest.mark.parametrize(("release", "file"), [("latest", "ratings.csv"), ("1m", "ratings.dat")])
+def test_a_release_without_ratings_is_refused(tmp_path, release, file):
+    first = RELEASES[release][file].splitlines()[0] + "\n" if release == "latest" else ""
+    folder = write(tmp_path, RELEASES[release] | {file: first}, ENCODINGS[release])
+    with pytest.raises(InputError, match=f"{file}: holds no ratings"):
         corpora.load("movielens", folder)
 
 
@@ -401,10 +463,55 @@ def test_yelp_keeps_the_order_of_a_long_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "name",
+    ["stars=9", "city=X/user_id=1", "date=2022-01-19", "set[1]", "a*b", "q?", "**", "[!a]", "~",
+     "it's, a {set}", '"', "%41", "a;b"],
+)  # fmt: skip
+def test_a_folder_of_any_name_is_that_folder(tmp_path, name):
+    other = yelp_files([review("someone", "b1")], [BUSINESSES[0] | {"name": "Another"}])
+    for near in ("set1", "ab", "axb", "q1", "b"):
+        write(tmp_path / near, other)
+    write(tmp_path / name, yelp_files([review("u1", "b1")], BUSINESSES))
+    corpus = corpora.load("yelp", tmp_path / name)
+    assert corpus.interactions.to_numpy().tolist() == [["u1", "b1", 4.0, 1531001351]]
+    assert corpus.items.iloc[0].tolist() == ["b1", "Café Zoë", ["Cafes", "Bakeries"], ["Tucson"]]
+
+
+def test_categories_may_be_a_list(tmp_path):
+    cells = [["Soups", "Fish, fried", None], [], "Soups, Fish", None, [["Soups"]]]
+    shops = [BUSINESSES[0] | {"business_id": f"b{n}", "categories": c} for n, c in enumerate(cells)]
+    corpus = corpora.load("yelp", write(tmp_path, yelp_files([review("u1", "b1")], shops)))
+    wanted = [["Soups", "Fish, fried"], [], ["Soups", "Fish"], [], ["Soups"]]
+    assert corpus.items["category"].tolist() == wanted
+
+
+@pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ('{"user_id": "u1", ', "review.json: line 2: not JSON"),
-        ("[1]", "review.json: line 2: a JSON object expected, found list"),
+        ({"name": " "}, "line 2: 'title' must be more than blanks"),
+        ({"name": None}, "line 2: 'name' is missing"),
+        ({"name": ["x"]}, "line 2: 'title' must be text, found .'x'."),
+        ({"name": "cut \ud83d"}, "line 2: 'name' holds half a character"),
+        ({"categories": {"x": 1}}, "line 2: 'categories' must be text or a list, found {'x': 1}"),
+        ({"city": 5}, "line 2: 'city' must be text or a list, found 5"),
+    ],
+)
+def test_malformed_yelp_business(tmp_path, bad, message):
+    shops = [BUSINESSES[0], BUSINESSES[1] | bad]
+    with pytest.raises(InputError, match=f"business.json: {message}"):
+        corpora.load("yelp", write(tmp_path, yelp_files([review("u1", "b1")], shops)))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ('{"user_id": "u1", ', "review.json: line 2: not valid JSON"),
+        (review("u1", "b1") | {"text": "cut \ud83d"}, "line 2: 'text' holds half a character"),
+        (review(" ", "b1"), "line 2: 'user_id' is blank"),
+        (review("u1", "b1") | {"stars": "inf"}, "line 2: 'rating' must be a number, found inf"),
+        (review("u1", "b1") | {"stars": float("nan")}, "line 2: 'stars' is missing"),
+        ('{"a": ' + "[" * 99_999, "line 2: is nested too deep"),
+        ("[1]", "review.json: line 2: must be a JSON object, found list"),
         ({"business_id": "b1", "stars": 1, "date": "x"}, "line 2: 'user_id' is missing"),
         (review("u1", "b1", "yesterday"), "line 2: 'date' must be like .* found 'yesterday'"),
         (review("u1", "b1") | {"stars": "five"}, "line 2: 'stars' must be a number, found 'five'"),
@@ -424,10 +531,14 @@ def test_bad_yelp(tmp_path):
         corpora.load("yelp")
     files = yelp_files([review("u1", "b1")], [*BUSINESSES, BUSINESSES[0]])
     folder = write(tmp_path, files)
-    with pytest.raises(InputError, match="business.json: line 3: duplicate item 'b1'"):
+    with pytest.raises(InputError, match="business.json: line 3: duplicate item_id 'b1'"):
         corpora.load("yelp", folder)
     with pytest.raises(InputError, match="min_interactions must be at least 1, found 0"):
         corpora.load("yelp", folder, min_interactions=0)
+    for text, message in ((b"\x1f\x8b", "is compressed with gzip"), (b"", "holds no rows")):
+        (folder / yelp.REVIEWS).write_bytes(text)
+        with pytest.raises(InputError, match=f"review.json: {message}"):
+            corpora.load("yelp", folder)
     (folder / yelp.REVIEWS).unlink()
     with pytest.raises(InputError, match=f"review.json is missing; .*{where}"):
         corpora.load("yelp", folder)
@@ -468,7 +579,7 @@ def test_bookshop_from_a_spreadsheet(tmp_path):
     files = {name: text.replace("\n", "\r\n") for name, text in SHOP.items()}
     assert_is_shop(corpora.load("custom", write(tmp_path, files, "utf-8-sig"), noun="book"))
     files["items.csv"] = files["items.csv"].replace("Emma, a", "Emma,\r\na") + "b2,Twice,1,,\r\n"
-    with pytest.raises(InputError, match="items.csv: line 5: duplicate item 'b2'"):
+    with pytest.raises(InputError, match="items.csv: line 5: duplicate item_id 'b2'"):
         corpora.load("custom", write(tmp_path, files), noun="book")
 
 
@@ -496,11 +607,11 @@ def test_bookshop_as_parquet(tmp_path):
     with pytest.raises(InputError, match="row 3: item '3' is not among"):  # numbers become text
         corpora.load("custom", tmp_path, noun="book")
     interactions.assign(rating=["a", "b", "c"]).to_parquet(tmp_path / "interactions.parquet")
-    with pytest.raises(InputError, match="interactions.parquet: 'rating' must be double"):
+    with pytest.raises(InputError, match="parquet: row 1: 'rating' must be a number, found 'a'"):
         corpora.load("custom", tmp_path, noun="book")
     days = pd.to_datetime(["2020-01-01"] * 3)
     interactions.assign(timestamp=days).to_parquet(tmp_path / "interactions.parquet")
-    with pytest.raises(InputError, match="interactions.parquet: 'timestamp' must be double"):
+    with pytest.raises(InputError, match="parquet: row 1: 'timestamp' must be a number, found dat"):
         corpora.load("custom", tmp_path, noun="book")
     interactions.drop(columns="user_id").to_parquet(tmp_path / "interactions.parquet")
     with pytest.raises(InputError, match="interactions.parquet: column 'user_id' is missing"):
@@ -508,6 +619,35 @@ def test_bookshop_as_parquet(tmp_path):
     (tmp_path / "interactions.parquet").write_text("user_id")
     with pytest.raises(InputError, match="interactions.parquet: not a readable Parquet file"):
         corpora.load("custom", tmp_path, noun="book")
+
+
+def test_namesakes_are_told_apart_and_the_note_says_so(tmp_path):
+    items = (
+        "item_id,title,year\n007,Emma,1815\nb2,Emma,1996\nb3,EMMA,\nb4,E\u0301tude,\nb5,Étude,\n"
+    )
+    corpus = corpora.load("custom", write(tmp_path, SHOP | {"items.csv": items}))
+    titles = ["Emma", "Emma (1996)", "EMMA (2)", "E\u0301tude", "Étude (2)"]
+    assert corpus.items["title"].tolist() == titles
+    assert corpus.note.endswith("titles that several items have: 3 got a year or a number")
+
+
+def test_nanoseconds_are_exact(tmp_path):
+    rows = "user_id,item_id,timestamp\nann,007,1609459200000000002\nann,b2,1609459200000000001\n"
+    folder = write(tmp_path, SHOP | {"interactions.csv": rows})
+    samples = make_samples(corpora.load("custom", folder).interactions)
+    assert samples.iloc[-1]["item_id"] == "007"
+    write(folder, {"interactions.csv": rows + "bob,b2,1.5\n"})
+    with pytest.raises(InputError, match="row 1: 'timestamp' is too large to be exact"):
+        make_samples(corpora.load("custom", folder).interactions)
+
+
+def test_own_words_for_decades_are_kept(tmp_path):
+    items = "item_id,title,year,decade\n007,Emma,1815,Regency\nb2,Omens,1990,Nineties\n"
+    folder = write(tmp_path, SHOP | {"items.csv": items})
+    assert attributes(corpora.load("custom", folder).items)["decade"] == [["Regency"], ["Nineties"]]
+    write(folder, {"items.csv": items.replace(",decade", ",era").replace("1815", "-750")})
+    made = attributes(corpora.load("custom", folder).items)
+    assert made["decade"] == [[], ["1990s"]] and made["era"] == [["Regency"], ["Nineties"]]
 
 
 def test_times_and_ratings_are_optional_numbers(tmp_path):
@@ -533,8 +673,11 @@ def test_times_and_ratings_are_optional_numbers(tmp_path):
             "user",
             "line 1: column 'user_id' is missing .columns: user",
         ),
-        ("items.csv", "b2,Good", "007,Good", "line 3: duplicate item '007'"),
+        ("items.csv", "b2,Good", "007,Good", "line 3: duplicate item_id '007'"),
         ("items.csv", "Good Omens", "", "line 3: 'title' is empty"),
+        ("items.csv", "Good Omens", " ", "line 3: 'title' must be more than blanks"),
+        ("items.csv", "1815", "inf", "line 2: 'year' must be a number, found 'inf'"),
+        ("interactions.csv", "\nann,007,x\nann,b2,y\nbob,b2,", "", "holds no rows"),
         ("items.csv", "1815", "old", "line 2: 'year' must be a number, found 'old'"),
         ("items.csv", "author,genre", "author,author", "line 1: every column needs a name of its"),
     ],
@@ -557,6 +700,12 @@ def test_wrong_bookshop_folder(tmp_path):
         corpora.load("custom", folder)
     with pytest.raises(InputError, match="noun is empty"):
         corpora.load("custom", folder, noun=" ")
+    (folder / "items.parquet").unlink()
+    (folder / "interactions.csv").unlink()
+    (folder / "interactions.parquet").mkdir()
+    with pytest.raises(InputError, match="interactions.parquet: is a folder; give a file"):
+        corpora.load("custom", folder)
+    (folder / "interactions.parquet").rmdir()
     write(folder, {"interactions.csv": ""})
     with pytest.raises(InputError, match=r"line 1: column 'user_id' is missing .columns: none"):
         corpora.load("custom", folder)

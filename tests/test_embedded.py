@@ -139,7 +139,7 @@ def test_check_against_movielens_lists_each_kind_of_disagreement(tmp_path: Path)
     with pytest.raises(InputError, match=r"nowhere\.csv: no such file"):
         embedded.check_against_movielens(items, tmp_path / "nowhere.csv")
     movies.write_text("id,name\n")
-    with pytest.raises(InputError, match=r"movies\.csv: line 1: .* are missing"):
+    with pytest.raises(InputError, match=r"movies\.csv: line 1: column 'title' is missing"):
         embedded.check_against_movielens(items, movies)
 
 
@@ -259,6 +259,10 @@ def test_bad_parameters_are_named(parameters: dict[str, Any], message: str) -> N
         (HEADER + "f1,Big,1988\n", "line 2: 7 fields expected, found 3"),
         (SIX_FILMS + "f7,Big,1988,Drama,P,A|,war\n", "line 8: 'actor' is empty"),
         (SIX_FILMS + "f7,Big,88,Drama,P,A,war\n", "line 8: 'year' must have four digits"),
+        (SIX_FILMS + "f7,Big,0000,Drama,P,A,war\n", "line 8: 'year' must have four digits"),
+        (SIX_FILMS + "f7, ,1988,Drama,P,A,war\n", "line 8: 'title' is empty"),
+        (SIX_FILMS + 'f7,"Big,1988,Drama,P,A,war\n', "line 8: a quote that neither opens a cell"),
+        (HEADER + "f1,Big\0,1988,Drama,P,A,war\n", "line 2: holds a zero byte"),
         (SIX_FILMS + "f1,Big,1988,Drama,P,A,war\n", "line 8: item_id 'f1' .* already in line 2"),
         (SIX_FILMS + "f7,Film 3,1988,Drama,P,A,war\n", "line 8: title .* already in line 4"),
     ],
@@ -270,10 +274,22 @@ def test_malformed_catalogue_names_file_and_line(tmp_path: Path, text: str, mess
         embedded.load(path)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\u2028", "\x0b"])
+def test_a_line_break_inside_a_title_stays(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "mine.csv"
+    broken = SIX_FILMS + f'f7,"Copper{end}Rain",1988,Drama,P,A,war\nf8,Big,88,Drama,P,A,war\n'
+    path.write_bytes(broken.replace(",88,", ",1988,").encode())
+    assert embedded.read_catalogue(path)["title"][6] == f"Copper{end}Rain"
+    path.write_bytes(broken.encode())
+    line = 8 + len(f"Copper{end}Rain".splitlines() if end in "\r\n" else [0])
+    with pytest.raises(InputError, match=rf"line {line}: 'year' must have four digits"):
+        embedded.read_catalogue(path)
+
+
 def test_catalogue_that_is_not_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_bytes(HEADER.encode() + b"f1,Am\xe9lie,2001,Comedy,J,A|M,love\n")
-    with pytest.raises(InputError, match=r"mine\.csv: not UTF-8 text"):
+    with pytest.raises(InputError, match=r"mine\.csv: line 2: 'title' is not utf-8 text"):
         embedded.load(path)
 
 

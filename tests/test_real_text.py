@@ -74,9 +74,13 @@ def test_errors_of_reading_say_what_is_wrong(tmp_path):
     good = {"user_id": "u", "item_id": "i", "text": "fine"}
     for records, column, message in [
         ([good], "tex", "no record has column 'tex'; did you mean 'text'?"),
-        ([good, good], "text", "line 2: a second record for u-i"),
-        ([good, {"user_id": "v", "text": "x"}], "text", "line 2: column 'item_id' is missing"),
-        ([{**good, "text": 3}], "text", "line 1: 'text' must be text, found 3"),
+        ([good, good], "text", "row 2: a second record for u-i"),
+        (
+            [good, {"user_id": "v", "text": "x"}],
+            "text",
+            "row 2: 'item_id' must be text or a whole number",
+        ),
+        ([{**good, "text": 3}], "text", "row 1: 'text' must be text, found 3"),
     ]:
         with pytest.raises(InputError, match=re.escape(message)):
             read_texts(write_lines(tmp_path / "bad.jsonl", records), column, "x")

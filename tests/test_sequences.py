@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def test_test_size_is_exact_in_decimals():
 
 
 def test_written_samples_read_back(simulated, tmp_path, monkeypatch):
-    monkeypatch.setattr("prism_utils.sequences._ROWS_AT_A_TIME", 300)
+    monkeypatch.setattr("prism_utils.sequences.samples._ROWS_AT_A_TIME", 300)
     expected = make_samples(simulated, max_history=7, split="temporal")
     path = write_samples(simulated, tmp_path / "new" / "s.parquet", max_history=7, split="temporal")
     pd.testing.assert_frame_equal(read_samples(path), expected)
@@ -340,6 +341,66 @@ def test_bad_tables(tmp_path, simulated):
         read_samples(path, limit=0)
 
 
+def test_a_file_of_another_hand_gives_the_same_samples(simulated, tmp_path):
+    expected = make_samples(simulated, max_history=4, split="temporal")
+    table = pa.Table.from_pandas(expected.sample(frac=1, random_state=0))  # with an index
+    large = pa.large_list(pa.large_string())
+    kinds = [large if f.name == "history" else pa.large_string() for f in table.schema]
+    kinds[-1] = pa.int64()  # the index
+    fields = zip(table.column_names, kinds, strict=True)
+    pq.write_table(table.cast(pa.schema(list(fields))), tmp_path / "s.parquet")
+    got = read_samples(tmp_path / "s.parquet", "test")
+    wanted = expected[expected["split"] == "test"].set_index("sample_id")
+    pd.testing.assert_frame_equal(got.set_index("sample_id").loc[wanted.index], wanted)
+    assert leakage(tmp_path / "s.parquet", simulated).equals(leakage(expected, simulated))
+    assert history_lengths(tmp_path / "s.parquet").sum() == expected["history"].map(len).sum()
+
+
+@pytest.mark.parametrize("history", [["y", None], ["y", ""], None])
+def test_histories_without_ids_are_refused_with_their_row(tmp_path, history):
+    ids = {name: ["a", "b"] for name in ("sample_id", "user_id", "item_id", "split")}
+    pq.write_table(pa.table(ids | {"history": [["x"], history]}), tmp_path / "s.parquet")
+    with pytest.raises(InputError, match="s.parquet: row 2: 'history' must be a list of ids"):
+        read_samples(tmp_path / "s.parquet")
+    pq.write_table(pa.table(ids | {"history": [[["x"]], []]}), tmp_path / "s.parquet")
+    for read in (read_samples, history_lengths, history_overlap):
+        with pytest.raises(InputError, match="s.parquet: row 1: 'history' must be a list of ids"):
+            read(tmp_path / "s.parquet")
+
+
+def test_a_damaged_samples_file_is_one_sentence(simulated, tmp_path):
+    path = write_samples(simulated, tmp_path / "s.parquet", max_history=3)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(40):
+        flipped = bytearray(whole)
+        for place in rng.integers(len(whole), size=8):
+            flipped[place] = rng.integers(256)
+        path.write_bytes(flipped)
+        for read in (read_samples, history_lengths, history_overlap):
+            with contextlib.suppress(InputError):
+                read(path)
+
+
+def test_users_with_one_interaction_have_no_split(tmp_path):
+    path = write_samples(frame([("u", "a", 0), ("v", "a", 0)]), tmp_path / "s.parquet")
+    with pytest.raises(InputError, match="s.parquet: holds no samples: no user has two interact"):
+        read_samples(path, split="train")
+
+
+def test_what_orders_no_interactions_is_refused():
+    table = frame([("u", "a", 0), ("u", "b", 1)])
+    half = pd.Series(["a", "\ud83d"], dtype=object)
+    for column, values, message in (
+        ("item_id", half, "row 2: 'item_id' must be text without half a character"),
+        ("user_id", ["u", None], "row 2: 'user_id' must be text"),
+        ("timestamp", [1.0, np.inf], "row 2: 'timestamp' must be a number, found inf"),
+        ("timestamp", [1.6e18, 1.0], "row 1: 'timestamp' is too large to be exact"),
+        ("timestamp", ["1", "2"], "row 1: 'timestamp' must be a number, found '1'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make_samples(table.assign(**{column: values}))
+
+
 def test_leakage_refuses_foreign_samples():
     interactions = frame([("u", item, n) for n, item in enumerate("abcd")])
     samples = make_samples(interactions)
@@ -378,7 +439,7 @@ def test_history_overlap_equals_brute_force(simulated, tmp_path):
 
 
 def test_history_overlap_from_the_writers_file(simulated, tmp_path, monkeypatch):
-    monkeypatch.setattr("prism_utils.sequences._ROWS_AT_A_TIME", 300)
+    monkeypatch.setattr("prism_utils.sequences.samples._ROWS_AT_A_TIME", 300)
     expected = history_overlap(make_samples(simulated, split="temporal"))
     path = write_samples(simulated, tmp_path / "samples.parquet", split="temporal")
     pd.testing.assert_frame_equal(history_overlap(path), expected)

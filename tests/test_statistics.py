@@ -93,6 +93,24 @@ def test_totals_do_not_depend_on_the_size_of_blocks(monkeypatch):
     assert (whole[:, 1] - whole[:, 0] == 6).all() and (whole % 1 == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("samples", "users", "message"),
+    [
+        (list("abca"), list("uvuv"), "users: row 4 has this sample twice .'a'."),
+        (list("abc"), ["u", None, "v"], "users: row 2 has a sample without a user .'b'."),
+        (["a", "b", None], list("uvw"), "users: row 3 has a sample without an id"),
+    ],
+)
+def test_a_sample_has_one_user(samples, users, message):
+    scores = pd.DataFrame({"sample_id": list("abc"), "system": "x", "metric": "m", "value": 1.0})
+    table = pd.DataFrame({"sample_id": samples, "user_id": users})
+    for given in (table, table.set_index("sample_id")["user_id"]):
+        with pytest.raises(InputError, match=message):
+            bootstrap_means(scores, given)
+    with pytest.raises(InputError, match="users: column 'user_id' is missing"):
+        bootstrap_means(scores, table[["sample_id"]])
+
+
 def test_users_come_from_a_samples_table_or_a_series():
     samples = pd.DataFrame({"sample_id": ["a", "b"], "user_id": ["u", "v"]})
     assert user_ids(["b", "a", "b"], samples).tolist() == ["v", "u", "v"]

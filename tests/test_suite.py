@@ -312,7 +312,7 @@ GOOD = '{"sample_id": "s0", "text": "A text"}\n'
     ("name", "content", "message"),
     [
         ("explanations", GOOD + "not json\n", r"mine.jsonl: row 2: not valid JSON"),
-        ("explanations", GOOD + "\n" + GOOD, r"mine.jsonl: row 2: is blank"),
+        ("explanations", GOOD + "\n" + GOOD, r"mine.jsonl: row 3: duplicate sample_id 's0'"),
         ("explanations", GOOD + "[1]\n", r"mine.jsonl: row 2: must be a JSON object, found list"),
         ("explanations", GOOD + '{"sample_id": "s1"}\n', r"row 2: 'text' must be text"),
         ("explanations", GOOD + '{"sample_id": "s1", "text": 5}\n', r"row 2: 'text' must be text"),
@@ -348,7 +348,7 @@ def test_a_wrong_file_is_named_with_its_row(files, name, content, message):
         (["--out", "scores.csv"], "name ends in .parquet"),
         (["--resamples", "0"], "--resamples 0: must be at least 1"),
         (["--samples", "gone.parquet"], "gone.parquet: no such file"),
-        (["--samples", __file__], "give samples as a file whose name ends in .jsonl or .parquet"),
+        (["--samples", __file__], "give a file whose name ends in .csv, .jsonl or .parquet"),
     ],
 )
 def test_wrong_options_are_refused(files, options, message):

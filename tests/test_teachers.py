@@ -15,7 +15,7 @@ from prism_utils.prompts import render_prompts
 from prism_utils.teachers import Explainer, make_teacher
 from prism_utils.teachers.grammar import ERROR_KINDS, GrammarTeacher
 from prism_utils.teachers.huggingface import HuggingFaceTeacher
-from prism_utils.teachers.recorded import RecordedTeacher, read_samples
+from prism_utils.teachers.recorded import RecordedTeacher, read_samples, read_texts
 from prism_utils.wording import attributes, surfaces
 
 BOOKS = pd.DataFrame(
@@ -501,13 +501,16 @@ def test_recorded_explanations_come_back_by_either_key(tmp_path, films):
 def test_recorded_errors_name_the_line(tmp_path, films):
     good = {"sample_id": "s0", "explanation": "fine"}
     for bad, message in [
-        ("{oops", "line 2: not valid JSON"),
-        ("[1]", "line 2: must be a JSON object, found list"),
-        ({"sample_id": "s1"}, "line 2: column 'explanation' is missing (columns: sample_id)"),
-        ({"sample_id": "s1", "explanation": 3}, "line 2: 'explanation' must be text, found 3"),
-        ({"sample_id": None, "explanation": "x"}, "line 2: 'sample_id' must be text, found None"),
-        (good, "line 2: a second explanation for s0"),
-        ({"user_id": "u", "explanation": "x"}, "line 2: column 'item_id' is missing"),
+        ("{oops", "row 2: not valid JSON"),
+        ("[1]", "row 2: must be a JSON object, found list"),
+        ({"sample_id": "s1"}, "row 2: 'explanation' must be text, found None"),
+        ({"sample_id": "s1", "explanation": 3}, "row 2: 'explanation' must be text, found 3"),
+        (
+            {"sample_id": None, "explanation": "x"},
+            "row 2: 'sample_id' must be text or a whole number, found None",
+        ),
+        (good, "row 2: a second explanation for s0"),
+        ({"user_id": "u", "explanation": "x"}, "row 2: 'sample_id' must be text or a whole number"),
     ]:
         with pytest.raises(InputError, match=re.escape(message)):
             RecordedTeacher(write_lines(tmp_path / "r.jsonl", good, bad))
@@ -519,6 +522,39 @@ def test_recorded_errors_name_the_line(tmp_path, films):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="not a readable Parquet file"):
         RecordedTeacher(tmp_path / "broken.parquet")
+
+
+def test_recorded_explanations_are_the_same_in_every_format(tmp_path):
+    told = pd.DataFrame({"user_id": ["007", "NA"], "item_id": [1, 2], "golden": ["It rains.", ""]})
+    told.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    told.to_csv(tmp_path / "a.csv", index=False)
+    told.set_index("user_id").to_parquet(tmp_path / "a.parquet")
+    samples = told.assign(
+        sample_id=["s", "t"], history=[[], []], split="test", item_id=["1", "2"], golden=None
+    )
+    kinds = [RecordedTeacher(tmp_path / f"a.{e}", text_column="golden")
+             for e in ("jsonl", "csv", "parquet")]  # fmt: skip
+    assert [t.explain(samples)["text"].tolist() for t in kinds] == [["It rains.", ""]] * 3
+    assert len({t.description["content"] for t in kinds}) == 1
+    told.assign(golden="Corrected.").to_csv(tmp_path / "a.csv", index=False)
+    corrected = RecordedTeacher(tmp_path / "a.csv", text_column="golden")
+    assert corrected.description["content"] != kinds[0].description["content"]
+
+
+def test_two_pairs_of_ids_are_two_samples_or_refused(tmp_path):
+    record = {"user_profile": "p", "item_profile": "q", "explanation": "x"}
+    pairs = [{"user_id": "a-b", "item_id": "c"}, {"user_id": "a", "item_id": "b-c"}]
+    path = write_lines(tmp_path / "x.jsonl", *(pair | record for pair in pairs))
+    for read in (read_samples, lambda path: read_texts(path, "explanation", "x")):
+        with pytest.raises(InputError, match="row 2: user_id 'a' and item_id 'b-c' would be call"):
+            read(path)
+    ids = write_lines(path, *(p | record | {"sample_id": n} for n, p in enumerate(pairs)))
+    assert read_samples(ids)[0]["sample_id"].tolist() == ["0", "1"]
+    cut = write_lines(path, pairs[0] | record | {"explanation": "cut \ud83d"})
+    with pytest.raises(InputError, match="row 1: 'explanation' holds half a character"):
+        RecordedTeacher(cut)
+    with pytest.raises(InputError, match="row 1: 'title' must be more than blanks"):
+        read_samples(write_lines(path, pairs[0] | record | {"title": " "}))
 
 
 def test_profiles_become_samples(tmp_path):
@@ -535,7 +571,7 @@ def test_profiles_become_samples(tmp_path):
     assert RecordedTeacher(path).explain(samples)["text"].tolist() == ["Tacos."]
     prompt = render_prompts(samples, items, template="compact", noun="business")["prompt"][0]
     assert prompt == "history: Likes tacos. Sells tacos. ; explain: Taco Riendo"
-    with pytest.raises(InputError, match="line 2: a second record for 1-2"):
+    with pytest.raises(InputError, match="row 2: a second record for 1-2"):
         read_samples(write_lines(path, record, record))
     with pytest.raises(InputError, match="holds no records"):
         read_samples(write_lines(path))

@@ -1,4 +1,4 @@
-"""Bring your own data: a folder with `interactions` and `items`, each as CSV or Parquet.
+"""Bring your own data: a folder with `interactions` and `items`, as CSV, JSON lines or Parquet.
 
 Left out on purpose: renaming of columns, dates in words and any cleaning. What does not fit is
 an error that names the line, because only its owner knows what a wrong row was meant to be.
@@ -10,23 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..errors import InputError
-from ..tables import check
-from .base import Corpus
-from .reading import check_references, folder_of, place, read_delimited
+from ..tables import SCHEMAS, check, read_placed
+from .base import Corpus, check_corpus, folder_of, unique_titles
 
-WANTS = "interactions.csv (or .parquet) and items.csv (or .parquet)"
-INTERACTIONS = {
-    "user_id": pa.string(),
-    "item_id": pa.string(),
-    "rating": pa.float64(),
-    "timestamp": pa.float64(),
-}
-ITEMS = {"item_id": pa.string(), "title": pa.string(), "year": pa.float64()}
-OPTIONAL = ("rating", "timestamp", "year")
+ENDINGS = (".csv", ".jsonl", ".parquet")
+WANTS = "interactions.csv (or .jsonl, .parquet) and items.csv (or .jsonl, .parquet)"
 
 
 def load(path: str | Path | None = None, *, noun: str = "item") -> Corpus:
@@ -35,8 +25,9 @@ def load(path: str | Path | None = None, *, noun: str = "item") -> Corpus:
     Interactions have user_id, item_id and, where known, rating and timestamp (a number, for
     instance seconds since 1970; without it the order of the file is the order in time). Items
     have item_id, title and, where known, year. Every further column of items is a kind of
-    attribute, named in the singular (author, genre): in CSV, values separated by `|`; in Parquet,
-    the same or lists. Ids are text: "007" stays "007".
+    attribute, named in the singular (author, genre), its values separated by `|`; in JSON lines
+    and Parquet, the same or lists. Ids are text: "007" stays "007". A title that an earlier item
+    has gets its year or a number, since texts call items by their titles; the note says so.
     Raises `InputError` for a missing file or column, a malformed row, an item that stands twice
     or an interaction with an item that is not there.
     """
@@ -45,50 +36,30 @@ def load(path: str | Path | None = None, *, noun: str = "item") -> Corpus:
     if not noun.strip():
         raise InputError("corpus 'custom': noun is empty; say what an item is, for instance 'book'")
     folder = folder_of(path, WANTS)
-    interactions, interactions_at = _read(folder, "interactions", INTERACTIONS, others=False)
-    items, items_at = _read(folder, "items", ITEMS, others=True)
-    for column in items.columns.difference(list(ITEMS)):
-        items[column] = [_values(value) for value in items[column]]
-    if "year" in items:
-        items["year"] = items["year"].astype("Float64").round().astype("Int64")
-    check_references(interactions, items, interactions_at, items_at)
+    interactions, interactions_at = _read(folder, "interactions")
+    items, items_at = _read(folder, "items")
+    check_corpus(interactions, items, interactions_at, items_at)
+    years = items["year"].tolist() if "year" in items else [None] * len(items)
+    titles = unique_titles(items["title"].tolist(), years)
+    told_apart = int((items["title"] != titles).sum())
     users = interactions["user_id"].nunique()
     note = f"{len(interactions):,} interactions of {users:,} users; {len(items):,} items ({noun})"
-    return Corpus("custom", interactions, items, noun, note)
+    if told_apart:
+        note += f"; titles that several items have: {told_apart:,} got a year or a number"
+    return Corpus("custom", interactions, items.assign(title=titles), noun, note)
 
 
-def _read(
-    folder: Path, table: str, columns: dict[str, pa.DataType], *, others: bool
-) -> tuple[pd.DataFrame, Callable[[int], str]]:
+def _read(folder: Path, table: str) -> tuple[pd.DataFrame, Callable[[int], str]]:
     """One table, and where its row n stands."""
-    files = [folder / f"{table}{suffix}" for suffix in (".csv", ".parquet")]
-    present = [file for file in files if file.is_file()]
+    present = [f"{table}{ending}" for ending in ENDINGS if (folder / f"{table}{ending}").exists()]
     if len(present) != 1:
-        problem = f"both {table}.csv and {table}.parquet are here" if present else f"no {table}.csv"
+        problem = f"both {' and '.join(present)} are here" if present else f"no {table}.csv"
         raise InputError(f"{folder}: {problem}; expected {WANTS}")
-    path = present[0]
-    if path.suffix == ".csv":
-        data = read_delimited(path, columns, nullable=OPTIONAL, others=others)
-        return data.to_pandas(), place(path)
-    try:
-        data = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: not a readable Parquet file ({error})") from error
-    for name, kind in columns.items():
-        if name in data.column_names:
-            try:
-                data = data.set_column(data.column_names.index(name), name, data[name].cast(kind))
-            except pa.ArrowException as error:
-                raise InputError(f"{path}: '{name}' must be {kind} ({error})") from error
-    if not others:
-        data = data.select([name for name in columns if name in data.column_names])
-    return check(data.to_pandas(), table, source=str(path)), lambda row: f"{path}: row {row + 1}"
-
-
-def _values(value: object) -> list[str]:
-    """A cell of an attribute column as a list: text is split at `|`, nothing is no value."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split("|") if part.strip()]
-    if hasattr(value, "__iter__"):
-        return [str(part) for part in value]
-    return [] if pd.isna(value) else [str(value)]
+    path = folder / present[0]
+    frame, file = read_placed(path, table)
+    check(frame, table, file.header, file.at)
+    if not len(frame):
+        raise InputError(f"{path}: holds no rows")
+    if table == "interactions":
+        frame = frame[frame.columns.intersection(list(SCHEMAS[table]), sort=False)]
+    return frame, file.at

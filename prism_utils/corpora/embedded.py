@@ -8,7 +8,6 @@ owns it, so that nothing in the interactions can betray it.
 
 from __future__ import annotations
 
-import csv
 import re
 import unicodedata
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from ..tables.delimited import check_text, refuse_undecoded, text_rows
+from ..tables.reading import read_file
 from .base import Corpus
 
 CATALOGUE = Path(__file__).with_name("catalogue.csv")
@@ -142,32 +143,28 @@ def load(
 def read_catalogue(path: str | Path) -> pd.DataFrame:
     """Read a catalogue into an items table; `InputError` names the file and the line."""
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a catalogue CSV, or no path for our own")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from error
-    reader = csv.reader(lines)
-    if tuple(next(reader, [])) != COLUMNS:
+    check_text(path)
+    lines = text_rows(path)
+    if tuple(next(lines, (1, []))[1]) != COLUMNS:
         raise InputError(f"{path}: line 1: the columns must be {','.join(COLUMNS)}")
     seen: dict[tuple[str, str], int] = {}
     rows: list[dict[str, Any]] = []
-    for fields in reader:
-        where = f"{path}: line {reader.line_num}"
+    for line, fields in lines:
+        where = f"{path}: line {line}"
         if len(fields) != len(COLUMNS):
             raise InputError(f"{where}: {len(COLUMNS)} fields expected, found {len(fields)}")
         row: dict[str, Any] = dict(zip(COLUMNS, fields, strict=True))
+        refuse_undecoded(where, row.items(), "utf-8")
         for column in COLUMNS:
-            if not row[column] or "" in row[column].split("|"):
+            if not all(value.strip() for value in row[column].split("|")):
                 raise InputError(f"{where}: '{column}' is empty; every fact must be given")
         for column in ("item_id", "title"):
-            first = seen.setdefault((column, row[column]), reader.line_num)
-            if first != reader.line_num:
+            earlier = seen.setdefault((column, row[column]), line)
+            if earlier != line:
                 raise InputError(
-                    f"{where}: {column} {row[column]!r} stands already in line {first}"
+                    f"{where}: {column} {row[column]!r} stands already in line {earlier}"
                 )
-        if not re.fullmatch(r"\d{4}", row["year"]):
+        if not re.fullmatch(r"[1-9][0-9]{3}", row["year"]):
             raise InputError(f"{where}: 'year' must have four digits, found {row['year']!r}")
         row["year"] = int(row["year"])
         rows.append(row | {kind: row[kind].split("|") for kind in KINDS})
@@ -184,14 +181,10 @@ def check_against_movielens(items: pd.DataFrame, movies_csv: str | Path) -> pd.D
     are a subset of MovieLens'. Returns rows of item_id, title, field ("title", "year" or
     "genre"), ours, theirs; a title that is not found has an empty `theirs`.
     """
-    path = Path(movies_csv)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give the movies.csv of MovieLens latest-small")
+    file = read_file(movies_csv)
     known: dict[str, list[tuple[int, set[str]]]] = {}
-    movies = pd.read_csv(path)
-    if not {"title", "genres"} <= set(movies.columns):
-        raise InputError(f"{path}: line 1: MovieLens' columns movieId,title,genres are missing")
-    for title, genres in zip(movies["title"], movies["genres"], strict=True):
+    columns = (file.column(name).texts().to_pylist() for name in ("title", "genres"))
+    for title, genres in zip(*columns, strict=True):
         dated = re.fullmatch(r"(.*) \((\d{4})\)\s*", title)
         if dated:
             for name in _names(dated[1]):

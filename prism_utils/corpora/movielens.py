@@ -1,4 +1,4 @@
-"""MovieLens as GroupLens publishes it: latest-small, 100K and 1M.
+"""MovieLens as GroupLens publishes it: latest-small, 100K, 1M, and what has the layout of these.
 
 Titles become those that people write, genres and tags become attributes. Left out on purpose:
 users' demographics (the study knows users by what they watched) and links to other catalogues.
@@ -15,18 +15,19 @@ import tempfile
 import time
 import urllib.request
 import zipfile
-from collections.abc import Sequence
-from itertools import chain, count, islice
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pandas as pd
-import pyarrow as pa
+import pyarrow.compute as pc
 from tqdm import tqdm
 
 from ..errors import InputError, nearest
-from .base import Corpus
-from .reading import check_references, folder_of, place, read_delimited, text_rows
+from ..tables.columns import Column, first
+from ..tables.delimited import encoding_of, place, read_delimited, text_rows
+from ..tables.reading import File, read_file
+from .base import Corpus, check_corpus, folder_of, unique_titles
 
 Release = Literal["ml-latest-small", "ml-100k", "ml-1m"]
 
@@ -47,18 +48,18 @@ class _Layout(NamedTuple):
     name: str
     ratings: str
     films: str
-    header: bool
-    delimiter: str
+    delimiter: str  # of ratings; "," comes with a header
     films_delimiter: str
-    encoding: str
     films_fields: int
 
 
 LAYOUTS = (
-    _Layout("MovieLens latest", "ratings.csv", "movies.csv", True, ",", ",", "utf-8-sig", 3),
-    _Layout("MovieLens 100K", "u.data", "u.item", False, "\t", "|", "latin-1", 24),
-    _Layout("MovieLens 1M", "ratings.dat", "movies.dat", False, "::", "::", "latin-1", 3),
+    _Layout("MovieLens latest", "ratings.csv", "movies.csv", ",", ",", 3),
+    _Layout("MovieLens 100K", "u.data", "u.item", "\t", "|", 24),
+    _Layout("MovieLens 1M", "ratings.dat", "movies.dat", "::", "::", 3),
 )
+RATINGS = ("userId", "movieId", "rating", "timestamp")
+FILMS = ("movieId", "title", "genres")
 # The flags of u.item, in order.
 GENRES_100K = (
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime"),
@@ -94,27 +95,33 @@ def load(
         `themes`.
 
     Items have `title` (`split_title`, made unique by `unique_titles`), `year`, `genre` and, where
-    there are tags, `theme`. Ratings go from 0.5 to 5, timestamps are seconds.
+    there are tags, `theme`. Ratings go from 0.5 to 5, timestamps are seconds. Of `.csv` files the
+    columns go by their names; the other files are UTF-8 or Latin-1, as their bytes say.
     Raises `InputError` for a folder that is no release, a malformed row, an id that stands twice,
     a rating of an unknown film or a failed download.
     """
     folder = folder_of(path, "a MovieLens release") if path else download(release, cache_dir)
     layout = _layout(folder)
-    interactions, items = _ratings(folder, layout), _films(folder, layout)
-    check_references(
-        interactions,
-        items,
-        place(folder / layout.ratings, layout.header, layout.delimiter, layout.encoding),
-        place(folder / layout.films, layout.header, layout.films_delimiter, layout.encoding),
+    ratings = _ratings(folder / layout.ratings, layout)
+    interactions = pd.DataFrame(
+        {
+            "user_id": _whole_ids(ratings.column("userId")),
+            "item_id": _whole_ids(ratings.column("movieId")),
+            "rating": _given(ratings.column("rating")).astype(float),
+            "timestamp": _given(ratings.column("timestamp")),
+        }
     )
+    items, items_at = _films(folder / layout.films, layout)
+    if not ratings.size:
+        raise InputError(f"{folder / layout.ratings}: holds no ratings")
+    check_corpus(interactions, items, ratings.at, items_at)
+    items["title"] = unique_titles(items["title"].tolist(), items["year"].tolist())
     tags = folder / "tags.csv"
-    if layout.header and tags.is_file():
+    if layout.delimiter == "," and tags.is_file():
         items["theme"] = themes(tags, items, min_tag_users, min_tag_films, tags_per_film)
     users = interactions["user_id"].nunique()
-    note = (
-        f"{layout.name}: {len(interactions):,} real ratings by {users:,} users; "
-        f"{len(items):,} films"
-    )
+    name = "MovieLens 10M" if (folder / "tags.dat").is_file() else layout.name
+    note = f"{name}: {len(interactions):,} real ratings by {users:,} users; {len(items):,} films"
     return Corpus("movielens", interactions, items, "film", note)
 
 
@@ -135,62 +142,68 @@ def _layout(folder: Path) -> _Layout:
     raise InputError(f"{folder}: no MovieLens release here; expected {expected}, found {found}")
 
 
-def _ratings(folder: Path, layout: _Layout) -> pd.DataFrame:
-    if layout.header:
-        names = ["userId", "movieId", "rating", "timestamp"]
+def _ratings(path: Path, layout: _Layout) -> File:
+    if layout.delimiter == ",":
+        return read_file(path)
+    table = read_delimited(path, RATINGS, delimiter=layout.delimiter)
+    at = place(path, delimiter=layout.delimiter)
+    columns = {name: Column(name, table[name].combine_chunks(), at, True) for name in RATINGS}
+    return File(str(path), columns, table.num_rows, at)
+
+
+def _whole_ids(column: Column) -> pd.Series:
+    """Ids as the file has them, each a whole number."""
+    ids = column.ids()
+    row = first(pc.invert(pc.ascii_is_decimal(ids)))
+    if row is not None:
+        raise column.refusal(row, "a whole number")
+    return ids.to_pandas()
+
+
+def _given(column: Column) -> pd.Series:
+    """Numbers, none of them missing."""
+    numbers = column.times()
+    row = first(numbers.isna())
+    if row is not None:
+        raise column.refusal(row, "a number")
+    return numbers
+
+
+def _films(path: Path, layout: _Layout) -> tuple[pd.DataFrame, Callable[[int], str]]:
+    """The films, titles not yet made unique, and where row n, from 0, stands."""
+    if layout.films_delimiter == ",":
+        file = read_file(path)
+        at = file.at
+        columns = [file.column(name).texts().to_pylist() for name in FILMS]
     else:
-        names = ["user_id", "item_id", "rating", "timestamp"]
-    types = [pa.int64(), pa.int64(), pa.float64(), pa.int64()]
-    table = read_delimited(
-        folder / layout.ratings,
-        dict(zip(names, types, strict=True)),
-        header=layout.header,
-        delimiter=layout.delimiter,
-        encoding=layout.encoding,
-    )
-    frame = {
-        "user_id": table[names[0]].cast(pa.string()),
-        "item_id": table[names[1]].cast(pa.string()),
-        "rating": table[names[2]],
-        "timestamp": table[names[3]],
-    }
-    return pa.table(frame).to_pandas()
-
-
-def _films(folder: Path, layout: _Layout) -> pd.DataFrame:
-    path = folder / layout.films
-    ids, titles, years, genres = [], [], [], []
-    rows = text_rows(path, layout.films_delimiter, layout.encoding)
-    for line, fields in islice(rows, int(layout.header), None):
-        if len(fields) != layout.films_fields:
-            raise InputError(
-                f"{path}: line {line}: {layout.films_fields} fields expected, found {len(fields)}"
-            )
-        item_id, raw_title = fields[:2]
+        encoding = encoding_of(path)
+        at = place(path, delimiter=layout.films_delimiter, encoding=encoding)
+        rows = list(text_rows(path, layout.films_delimiter, encoding))
+        for line, fields in rows:
+            if len(fields) != layout.films_fields:
+                wanted = f"{layout.films_fields} fields expected, found {len(fields)}"
+                raise InputError(f"{path}: line {line}: {wanted}")
+        columns = [[fields[n] for _, fields in rows] for n in (0, 1)]
+        columns.append([_genres(fields[2:]) for _, fields in rows])
+    films = []
+    for row, (item_id, raw_title, genres) in enumerate(zip(*columns, strict=True)):
         if not item_id.isdecimal() or not raw_title.strip():
             raise InputError(
-                f"{path}: line {line}: a film needs a numeric id and a title, "
+                f"{at(row)}: a film needs a numeric id and a title, "
                 f"found {item_id!r} and {raw_title!r}"
             )
-        title, year = split_title(raw_title)
-        if layout.films_fields == 3:
-            genre = fields[2].split("|")
-        else:
-            flags = zip(GENRES_100K, fields[-len(GENRES_100K) :], strict=True)
-            genre = [name for name, flag in flags if flag == "1"]
-        ids.append(item_id)
-        titles.append(title)
-        years.append(year)
-        genres.append([name for name in genre if name and name not in NO_GENRES])
-    year_column = pd.array(years, dtype="Int64")
-    return pd.DataFrame(
-        {
-            "item_id": ids,
-            "title": unique_titles(titles, years),
-            "year": year_column,
-            "genre": genres,
-        }
-    )
+        kept = [name for name in genres.split("|") if name and name not in NO_GENRES]
+        films.append((item_id, *split_title(raw_title), kept))
+    items = pd.DataFrame(films, columns=["item_id", "title", "year", "genre"])
+    return items.astype({"year": "Int64"}), at
+
+
+def _genres(fields: list[str]) -> str:
+    """The genres in a film's last fields: one field, or the flags of u.item."""
+    if len(fields) == 1:
+        return fields[0]
+    flags = zip(GENRES_100K, fields[-len(GENRES_100K) :], strict=True)
+    return "|".join(name for name, flag in flags if flag == "1")
 
 
 def split_title(raw: str) -> tuple[str, int | None]:
@@ -217,23 +230,6 @@ def split_title(raw: str) -> tuple[str, int | None]:
     return title, year
 
 
-def unique_titles(titles: Sequence[str], years: Sequence[int | None]) -> list[str]:
-    """Make each title name one film: a later namesake gets its year, or failing that a number.
-
-    >>> unique_titles(["Sabrina", "Sabrina", "Emma", "Emma"], [1954, 1995, 1996, 1996])
-    ['Sabrina', 'Sabrina (1995)', 'Emma', 'Emma (1996)']
-    """
-    taken: set[str] = set()
-    unique = []
-    for title, year in zip(titles, years, strict=True):
-        dated = title if year is None else f"{title} ({year})"
-        numbered = (f"{dated} ({number})" for number in count(2))
-        name = next(n for n in chain((title, dated), numbered) if n.casefold() not in taken)
-        taken.add(name.casefold())
-        unique.append(name)
-    return unique
-
-
 def themes(
     path: Path, items: pd.DataFrame, min_users: int, min_films: int, per_film: int
 ) -> list[list[str]]:
@@ -244,8 +240,9 @@ def themes(
     `not_themes.txt` (verdicts such as "boring", notes such as "in netflix queue", people). A film
     gets the `per_film` themes that most users gave it, ties in alphabetical order.
     """
-    types = {"userId": pa.int64(), "movieId": pa.int64(), "tag": pa.string()}
-    tags = read_delimited(path, types, nullable=["tag"]).to_pandas().dropna()
+    file = read_file(path)
+    ids = {name: _whole_ids(file.column(name)) for name in ("userId", "movieId")}
+    tags = pd.DataFrame(ids | {"tag": file.column("tag").texts().to_pandas()})
     tags["tag"] = tags["tag"].str.lower().str.split().str.join(" ")
     lines = NOT_THEMES.read_text(encoding="utf-8").splitlines()
     no_theme = {genre.lower() for genres in items["genre"] for genre in genres} | set(lines) | {""}
@@ -261,7 +258,7 @@ def themes(
         .groupby("movieId")
         .head(per_film)
     )
-    by_film = {str(film): list(group) for film, group in counts.groupby("movieId")["tag"]}
+    by_film = {film: list(group) for film, group in counts.groupby("movieId")["tag"]}
     return [by_film.get(item, []) for item in items["item_id"]]
 
 

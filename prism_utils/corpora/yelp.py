@@ -7,6 +7,7 @@ check-ins, friends and the text of reviews, which the study does not show to any
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import islice
@@ -16,8 +17,10 @@ import duckdb
 import pandas as pd
 
 from ..errors import InputError
-from .base import Corpus
-from .reading import check_references, folder_of
+from ..tables.columns import is_nothing, shown, values_of
+from ..tables.delimited import refuse_foreign
+from ..tables.reading import json_record
+from .base import Corpus, check_corpus, folder_of
 
 REVIEWS = "yelp_academic_dataset_review.json"
 BUSINESSES = "yelp_academic_dataset_business.json"
@@ -54,14 +57,15 @@ def load(path: str | Path | None = None, *, min_interactions: int = 1) -> Corpus
     )
     items = _read(
         folder / BUSINESSES,
-        {"business_id": "VARCHAR", "name": "VARCHAR", "city": "VARCHAR", "categories": "VARCHAR"},
-        "business_id AS item_id, name AS title, coalesce(categories, '') AS category, "
-        "coalesce(city, '') AS city",
+        {"business_id": "VARCHAR", "name": "JSON", "city": "JSON", "categories": "JSON"},
+        "business_id AS item_id, name AS title, coalesce(categories, 'null') AS category, "
+        "coalesce(city, 'null') AS city",
     )
+    at = _place(folder / BUSINESSES)
+    items["title"] = pd.Series([json.loads(cell) for cell in items["title"]], dtype=object)
     for column in ("category", "city"):
-        cells = items[column].str.split("," if column == "category" else "\n")
-        items[column] = [[value.strip() for value in cell if value.strip()] for cell in cells]
-    check_references(interactions, items, _place(folder / REVIEWS), _place(folder / BUSINESSES))
+        items[column] = [_values(cell, column, row, at) for row, cell in enumerate(items[column])]
+    check_corpus(interactions, items, _place(folder / REVIEWS), at)
     if min_interactions > 1:
         reviews = interactions["user_id"].map(interactions["user_id"].value_counts())
         interactions = interactions[reviews >= min_interactions].reset_index(drop=True)
@@ -73,17 +77,37 @@ def load(path: str | Path | None = None, *, min_interactions: int = 1) -> Corpus
     return Corpus("yelp", interactions, items, "business", note)
 
 
+def _values(cell: str, column: str, row: int, at: Callable[[int], str]) -> list[str]:
+    """A field of a business as values: a JSON list's, or a text's, categories by commas."""
+    value = json.loads(cell)
+    if isinstance(value, str):
+        value = value.split(",") if column == "category" else [value]
+    if not isinstance(value, list | None):
+        name = "categories" if column == "category" else column
+        raise InputError(f"{at(row)}: '{name}' must be text or a list, found {shown(value)}")
+    return values_of(value)
+
+
 def _read(path: Path, columns: dict[str, str], select: str) -> pd.DataFrame:
     """`select` over the JSON lines of `path`, in the order of the file; no value may be null."""
+    refuse_foreign(path)
     with duckdb.connect(config={"preserve_insertion_order": "true"}) as database:
         try:
-            query = f"SELECT {select} FROM read_json(?, format='newline_delimited', columns=?)"
-            rows = database.sql(query, params=[str(path), columns])
+            # a path is a pattern to DuckDB, and "key=value" in it a column, unless told otherwise
+            query = (
+                f"SELECT {select} FROM read_json(?, format='newline_delimited', columns=?, "
+                "hive_partitioning=false)"
+            )
+            plain = re.sub(r"[*?[]", r"[\g<0>]", str(path.absolute()))
+            rows = database.sql(query, params=[plain, columns])
             frame: pd.DataFrame = rows.to_arrow_table().to_pandas()
         except duckdb.Error as error:
-            raise InputError(_first_problem(path, columns) or f"{path}: {error}") from error
+            said = f"{path}: not readable as JSON lines ({str(error).splitlines()[0]})"
+            raise InputError(_first_problem(path, columns) or said) from error
     if frame.isna().any(axis=None):
         raise InputError(_first_problem(path, columns) or f"{path}: a value is missing")
+    if not len(frame):
+        raise InputError(f"{path}: holds no rows")
     return frame
 
 
@@ -100,24 +124,22 @@ def _place(path: Path) -> Callable[[int], str]:
 def _first_problem(path: Path, columns: dict[str, str]) -> str | None:
     """What is wrong with the first malformed line: a slow pass, once reading has failed."""
     for number, line in _lines(path):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            return f"{path}: line {number}: not JSON ({error})"
-        if not isinstance(row, dict):
-            return f"{path}: line {number}: a JSON object expected, found {type(row).__name__}"
+        where = f"{path}: line {number}"
+        if line.startswith(b"\xef\xbb\xbf"):
+            return f"{where}: begins with a byte-order mark; save the file as UTF-8 without one"
+        row = json_record(where, line)
         for name in columns:
             value = row.get(name)
             if name in ("categories", "city"):
                 continue
-            if value is None:
-                return f"{path}: line {number}: '{name}' is missing"
+            if is_nothing(value):
+                return f"{where}: '{name}' is missing"
             if name == "stars" and not isinstance(value, int | float):
-                return f"{path}: line {number}: 'stars' must be a number, found {value!r}"
+                return f"{where}: 'stars' must be a number, found {value!r}"
             if name == "date":
                 try:
-                    datetime.strptime(value, DATE)
-                except (TypeError, ValueError):
+                    datetime.strptime(str(value), DATE)
+                except ValueError:
                     wanted = "must be like 2018-07-07 22:09:11"
-                    return f"{path}: line {number}: 'date' {wanted}, found {value!r}"
+                    return f"{where}: 'date' {wanted}, found {value!r}"
     return None

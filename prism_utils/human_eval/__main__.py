@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError, run_cli
-from ..metrics.__main__ import read
+from ..tables import read_given as read
 from ..tables import write_table
 from .collect import collect
 from .design import Study, balance, make_study, required

@@ -8,91 +8,15 @@ what a wrong row was meant to be.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
-from ..corpora.reading import read_delimited
 from ..errors import InputError, run_cli
-from ..tables import SCHEMAS, check, write_table
+from ..tables import check, write_table
+from ..tables import read_given as read
 from .suite import LOWER_IS_BETTER, evaluate
-
-
-def read(path: str | Path, table: str) -> pd.DataFrame:
-    """A table of `tables.SCHEMAS` from JSON lines (.jsonl), Parquet or, for items, CSV.
-
-    Whole numbers as ids become text. In CSV every column but item_id, title and year is a kind of
-    attribute, its values separated by `|`. Explanations without `system` are called by the file's
-    name; samples need no `split`. Raises `InputError` with the file and the row (in CSV the line).
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    if path.suffix == ".parquet":
-        frame = _read_parquet(path)
-    elif path.suffix == ".jsonl":
-        frame = _read_jsonl(path)
-    elif path.suffix == ".csv" and table == "items":
-        frame = _read_items_csv(path)
-    else:
-        wanted = ".jsonl, .parquet or .csv" if table == "items" else ".jsonl or .parquet"
-        raise InputError(f"{path}: give {table} as a file whose name ends in {wanted}")
-    if not len(frame):
-        raise InputError(f"{path}: holds no rows")
-    if table == "explanations" and "system" not in frame.columns:
-        frame["system"] = path.stem
-    if table == "samples" and "split" not in frame.columns:
-        frame["split"] = "test"
-    for column in frame.columns.intersection(list(SCHEMAS[table])):
-        if SCHEMAS[table][column][0] in ("id", "list"):
-            frame[column] = frame[column].map(_id)
-    return check(frame, table, source=str(path))
-
-
-def _id(value: Any) -> Any:
-    """Ids as text, alone or in a list; what is neither is left for `check` to refuse."""
-    if hasattr(value, "__iter__") and not isinstance(value, str):
-        return [_id(part) for part in value]
-    whole = pd.api.types.is_integer(value) and not isinstance(value, bool)
-    return str(value) if whole else value
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # pyarrow raises several unrelated types for a broken file
-        raise InputError(f"{path}: not a readable Parquet file ({error})") from error
-
-
-def _read_jsonl(path: Path) -> pd.DataFrame:
-    records = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                problem = f"not valid JSON ({error})" if line.strip() else "is blank; remove it"
-                raise InputError(f"{path}: row {number}: {problem}") from error
-            if not isinstance(record, dict):
-                found = type(record).__name__
-                raise InputError(f"{path}: row {number}: must be a JSON object, found {found}")
-            # before pandas sees them: beside a missing one, whole numbers would become floats
-            records.append({name: _id(value) if name.endswith("_id") else value
-                            for name, value in record.items()})  # fmt: skip
-    return pd.DataFrame(records)
-
-
-def _read_items_csv(path: Path) -> pd.DataFrame:
-    columns = {"item_id": pa.string(), "title": pa.string(), "year": pa.float64()}
-    frame = read_delimited(path, columns, nullable=("year",), others=True).to_pandas()
-    for kind in frame.columns.difference(list(columns)):
-        cells = frame[kind].fillna("").str.split("|")
-        frame[kind] = cells.map(lambda parts: [part.strip() for part in parts if part.strip()])
-    return frame
 
 
 def _within(frame: pd.DataFrame, path: str, other: pd.Series, place: str, what: str) -> None:
@@ -110,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; see `python -m prism_utils.metrics --help`."""
     parser = argparse.ArgumentParser(prog="python -m prism_utils.metrics", description=__doc__)
     for name, holds in {
-        "explanations": "sample_id, text, optionally system: .jsonl or .parquet",
-        "samples": "sample_id, user_id, history, item_id: .jsonl or .parquet",
-        "items": "item_id, title, year, attributes: .jsonl, .parquet or .csv",
+        "explanations": "sample_id, text, optionally system: .csv, .jsonl or .parquet",
+        "samples": "sample_id, user_id, history, item_id: .csv, .jsonl or .parquet",
+        "items": "item_id, title, year, attributes: .csv, .jsonl or .parquet",
     }.items():
         parser.add_argument(f"--{name}", required=True, metavar="FILE", help=holds)
     parser.add_argument("--references", metavar="FILE", help="one text for each explained sample")

@@ -14,7 +14,7 @@ import ahocorasick
 import pandas as pd
 
 from ..tables import check
-from ..wording import attributes, surfaces
+from ..wording import attributes, readings
 
 # Kinds whose values are names of people: written with their capitals. Others match in any case.
 _NAMES = ("director", "actor", "author")
@@ -114,7 +114,7 @@ class Matcher:
                     self._facts[item].add((kind, value))
                     self._holders.setdefault((kind, value), set()).add(item)
             for value in {value for values in column for value in values}:
-                for form in surfaces(kind, value) + ((value[2:],) if kind == "decade" else ()):
+                for form in readings(kind, value):
                     self._forms.setdefault(title_key(form), (set(), {}))[1][kind, value] = form
         # The automaton reads words, not letters: "It" is then no match inside "with".
         self._codes: dict[str, str] = {}

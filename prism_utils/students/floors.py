@@ -22,7 +22,7 @@ from scipy import sparse
 from ..errors import InputError
 from ..metrics.grounding import Grounding
 from ..tables import read_table
-from ..wording import article, attributes, surfaces
+from ..wording import article, attributes, readings
 from .inputs import UserTable
 from .system import BaseSystem, Job
 
@@ -267,7 +267,7 @@ def _values(items: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
 
 def _forms(kind: str, value: str) -> tuple[str, ...]:
     """Ways to write a value that the grounding matcher reads: "1980s" is "80s" too."""
-    return surfaces(kind, value) + ((value[2:],) if kind == "decade" else ())
+    return readings(kind, value)
 
 
 def find_frames(

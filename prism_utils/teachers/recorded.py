@@ -1,4 +1,4 @@
-"""Explanations that somebody already has, as a teacher: JSON lines or Parquet, looked up by key.
+"""Explanations that somebody already has, as a teacher: a file, looked up by key.
 
 Also turns such a file into samples, for sources that publish profiles in the place of histories
 (XRec's Yelp file), and holds samples out. Left out: guessing what a column means, filling gaps.
@@ -6,8 +6,9 @@ Also turns such a file into samples, for sources that publish profiles in the pl
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +17,29 @@ import pandas as pd
 
 from ..errors import InputError, nearest
 from ..tables import check
+from ..tables.reading import File, read_file
 
 
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each record of a file with the place where it stands, for messages."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    if path.suffix == ".parquet":
-        try:
-            rows = pd.read_parquet(path).to_dict("records")
-        except Exception as error:  # pyarrow raises several unrelated types for a broken file
-            raise InputError(f"{path}: not a readable Parquet file ({error})") from error
-        for number, row in enumerate(rows, start=1):
-            yield f"{path}: row {number}", {str(name): value for name, value in row.items()}
-        return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}: line {number}"
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{where}: not valid JSON ({error})") from error
-            if not isinstance(record, dict):
-                raise InputError(f"{where}: must be a JSON object, found {type(record).__name__}")
-            yield where, record
+def _keys(file: File) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The columns by which a file's records are looked up, and each record's key."""
+    columns = ["sample_id"] if "sample_id" in file.columns else ["user_id", "item_id"]
+    keys = (file.column(name).ids().to_pylist() for name in columns)
+    return columns, list(zip(*keys, strict=True))
 
 
-def _text(where: str, record: dict[str, Any], column: str, *, is_id: bool = False) -> str:
-    if column not in record:
-        have = ", ".join(record) or "none"
-        raise InputError(f"{where}: column {column!r} is missing (columns: {have})")
-    value = record[column]
-    if is_id and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise InputError(f"{where}: {column!r} must be text, found {value!r}")
-    return value
-
-
-def _key(where: str, record: dict[str, Any]) -> tuple[str, ...]:
-    if "sample_id" in record:
-        return (_text(where, record, "sample_id", is_id=True),)
-    return tuple(_text(where, record, column, is_id=True) for column in ("user_id", "item_id"))
+def _sample_ids(file: File) -> list[str]:
+    """What the samples of a file are called; two pairs of ids must not get one name."""
+    columns, keys = _keys(file)
+    pairs: dict[str, tuple[str, ...]] = {}
+    for row, key in enumerate(keys):
+        earlier = pairs.setdefault("-".join(key), key)
+        if earlier != key:
+            shown = " and ".join(f"{c} {k!r}" for c, k in zip(columns, key, strict=True))
+            raise InputError(
+                f"{file.at(row)}: {shown} would be called {'-'.join(key)!r}, as another pair of "
+                "user_id and item_id is already; give the records a sample_id"
+            )
+    return ["-".join(key) for key in keys]
 
 
 class RecordedTeacher:
@@ -67,8 +47,8 @@ class RecordedTeacher:
 
     Parameters
     ----------
-    path : JSON lines, or Parquet where the name ends in `.parquet`. Each record has a `sample_id`,
-        or else a `user_id` and an `item_id`, and its text.
+    path : JSON lines, Parquet or CSV, by its ending. Each record has a `sample_id`, or else a
+        `user_id` and an `item_id`, and its text.
     text_column : the column of the text.
     name : the system's name in the explanations table.
 
@@ -81,25 +61,29 @@ class RecordedTeacher:
     ) -> None:
         self.name = name
         self.path = Path(path)
+        file = read_file(path)
+        self._columns, keys = _keys(file)
+        texts = file.column(text_column).texts().to_pylist()
         self._texts: dict[tuple[str, ...], str] = {}
-        for where, record in _records(self.path):
-            key = _key(where, record)
+        for row, (key, text) in enumerate(zip(keys, texts, strict=True)):
             if key in self._texts:
-                raise InputError(f"{where}: a second explanation for {', '.join(key)}")
-            self._texts[key] = _text(where, record, text_column)
+                raise InputError(f"{file.at(row)}: a second explanation for {', '.join(key)}")
+            self._texts[key] = text
+        # by content: a file that is corrected at its place is another teacher
+        told = "\x1f".join(chain(*keys, texts)).encode()
         self.description: dict[str, Any] = {
             "teacher": "recorded",
             "name": name,
             "file": self.path.name,
             "text_column": text_column,
             "explanations": len(self._texts),
+            "content": hashlib.blake2b(told, digest_size=8).hexdigest(),
         }
 
     def explain(self, samples: pd.DataFrame) -> pd.DataFrame:
         """The recorded explanations of samples, in their order: sample_id, system, text."""
         check(samples, "samples")
-        by_sample = len(next(iter(self._texts), ("",))) == 1
-        columns = ["sample_id"] if by_sample else ["user_id", "item_id"]
+        columns = self._columns
         keys = list(zip(*(samples[column] for column in columns), strict=True))
         missing = [key for key in keys if key not in self._texts]
         if missing:
@@ -128,52 +112,61 @@ def read_samples(
     item). A record without `sample_id` is called "<user_id>-<item_id>"; an item without `title` is
     called by its id. Raises InputError with the line or row of a malformed or repeated record.
     """
-    samples: dict[str, dict[str, Any]] = {}
-    titles: dict[str, str] = {}
-    for where, record in _records(Path(path)):
-        user, item = (_text(where, record, c, is_id=True) for c in ("user_id", "item_id"))
-        sample = _text(where, record, "sample_id", is_id=True) if "sample_id" in record else ""
-        sample = sample or f"{user}-{item}"
-        if sample in samples:
-            raise InputError(f"{where}: a second record for {sample}")
-        samples[sample] = {
-            "sample_id": sample,
-            "user_id": user,
-            "history": [],
-            "item_id": item,
-            "split": split,
-            "input_text": " ".join(_text(where, record, column) for column in input_columns),
-        }
-        titles.setdefault(item, _text(where, record, "title") if "title" in record else item)
-    if not samples:
+    file = read_file(path)
+    if not file.size:
         raise InputError(f"{path}: holds no records")
-    items = pd.DataFrame({"item_id": list(titles), "title": list(titles.values())})
-    return pd.DataFrame(list(samples.values())), items
+    ids = {name: file.column(name).ids().to_pylist() for name in ("user_id", "item_id")}
+    inputs = (file.column(name).texts().to_pylist() for name in input_columns)
+    samples = pd.DataFrame(
+        {
+            "sample_id": _sample_ids(file),
+            "user_id": ids["user_id"],
+            "history": [[] for _ in range(file.size)],
+            "item_id": ids["item_id"],
+            "split": split,
+            "input_text": [" ".join(parts) for parts in zip(*inputs, strict=True)],
+        }
+    )
+    _refuse_second(samples["sample_id"], file)
+    items = samples[["item_id"]].assign(title=samples["item_id"])
+    if "title" in file.columns:
+        given = file.column("title").texts(nullable=True).to_pandas()
+        items["title"] = given.fillna(items["title"])
+    check(items.assign(item_id=samples["sample_id"]), "items", at=file.at)  # for blank titles
+    return samples, items.drop_duplicates("item_id", ignore_index=True)
+
+
+def _refuse_second(sample_ids: pd.Series, file: File) -> None:
+    twice = sample_ids.duplicated()
+    if twice.any():
+        row = int(twice.to_numpy().argmax())
+        at = file.at(int(sample_ids.index[row]))
+        raise InputError(f"{at}: a second record for {sample_ids.iloc[row]}")
 
 
 def read_texts(path: str | Path, column: str, system: str) -> pd.DataFrame:
     """The explanations that a file holds in `column`: sample_id, system, text.
 
     A record without the column is left out: XRec's file has predictions for a part of its pairs.
-    A sample is called as in `read_samples`, or by its place, counted from 1, where a record has no
-    ids. Raises InputError with the line or row of a malformed record or a repeated sample, and for
-    a column that no record has.
+    A sample is called as in `read_samples`, or by its place, counted from 1, where the records
+    have no ids. Raises InputError with the line or row of a malformed record or a repeated sample,
+    and for a column that no record has.
     """
-    texts: dict[str, str] = {}
-    columns: dict[str, None] = {}
-    for number, (where, record) in enumerate(_records(Path(path)), start=1):
-        columns.update(dict.fromkeys(record))
-        value = record.get(column)
-        if value is None or (isinstance(value, float) and np.isnan(value)):
-            continue  # Parquet has an empty cell where JSON has no key
-        named = "sample_id" in record or "user_id" in record or "item_id" in record
-        sample = "-".join(_key(where, record)) if named else str(number)
-        if sample in texts:
-            raise InputError(f"{where}: a second record for {sample}")
-        texts[sample] = _text(where, record, column)
-    if not texts:
-        raise InputError(f"{path}: no record has column {column!r}; {nearest(column, columns)}")
-    return pd.DataFrame({"sample_id": list(texts), "system": system, "text": list(texts.values())})
+    file = read_file(path)
+    known = file.columns.get(column)
+    texts = known.texts(nullable=True).to_pandas() if known else pd.Series([None] * file.size)
+    texts = texts.dropna()
+    if not len(texts):
+        others = [name for name in file.columns if name != column]
+        hint = nearest(column, others) if others else "it has no other"
+        raise InputError(f"{path}: no record has column {column!r}; {hint}")
+    if {"sample_id", "user_id", "item_id"} & set(file.columns):
+        names = pd.Series(_sample_ids(file))
+    else:
+        names = pd.Series([str(number) for number in range(1, file.size + 1)])
+    names = names[texts.index]
+    _refuse_second(names, file)
+    return pd.DataFrame({"sample_id": names.tolist(), "system": system, "text": texts.tolist()})
 
 
 def hold_out(
