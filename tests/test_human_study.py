@@ -236,7 +236,7 @@ def test_half_a_character_never_reaches_a_file(tmp_path):
 
 def test_a_year_that_is_none_is_not_shown():
     data = tables()
-    years = data["items"].assign(year=[np.inf, np.nan] + [1990] * 13)
+    years = data["items"].assign(year=pd.array([None, None] + [1990] * 13, dtype="Int64"))
     labels = make(n_samples=12, items=years).items.set_index("item_id")["label"]
     assert labels[["i0", "i1"]].tolist() == ["Film 0 <i>", "Film 1 <i>"]
 

@@ -112,12 +112,13 @@ def rows_of(text: str, repairs: list[str]) -> Rows:
         if not record.strip(_SEPARATORS + '" '):
             blank = blank or first
             continue
-        cells, saved_twice = _cells(record, separator, fits)
+        too_long = len(record) >= _LONGEST
+        cells, saved_twice = ([], False) if too_long else _cells(record, separator, fits)
         if not fits(cells):
             if blank:
                 notes[f"what follows the blank line {blank} is left out"] = None
                 break
-            if len(record) >= _LONGEST or not cells:
+            if not cells:
                 raise Refused(f"line {first}: too long for an answer, or quotes that do not fit")
             raise Refused(f"line {first}: {len(cells)} cells, the table has {len(names)}")
         if saved_twice:
