@@ -125,10 +125,11 @@ def expected_agreement(
     """
     deviations(noise=noise)
     q = floats("quality", quality).ravel()
-    weight = floats("weights", np.ones(len(q)) if weights is None else weights)
-    if not len(q) or weight.shape != q.shape or (weight < 0).any() or not weight.sum() > 0:
+    equal = np.full(len(q), 1 / max(len(q), 1))
+    weight = floats("weights", equal if weights is None else weights)
+    fits = bool(len(q)) and weight.shape == q.shape
+    if not fits or (weight < 0).any() or not 0 < weight.sum() < np.inf:
         raise InputError("quality: need one value or more, and one weight for each, none negative")
-    weight = weight / weight.max()
     chances = _step_chances(q, noise)
     share = weight / weight.sum() @ chances
     met = np.einsum("i,ic,ik->ck", weight / weight.sum(), chances, chances)
