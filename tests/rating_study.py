@@ -57,3 +57,11 @@ def edit(text: str, line: int, column: str, value: str) -> str:
     lines = [each.split(",") for each in text.splitlines()]
     lines[line][COLUMNS.split(",").index(column)] = value
     return "\n".join(",".join(each) for each in lines) + "\n"
+
+
+def replace(part, path: str, value) -> None:
+    """Put `value` into nested dictionaries and lists, at names and places between slashes."""
+    *parents, last = (int(name) if name.isdigit() else name for name in path.split("/"))
+    for name in parents:
+        part = part[name]
+    part[last] = value
