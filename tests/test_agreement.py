@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nltk.metrics.agreement import AnnotationTask
 from statsmodels.regression.mixed_linear_model import MixedLM
+from statsmodels.stats.inter_rater import cohens_kappa
 
 from prism_utils.errors import InputError
 from prism_utils.human_eval.agreement import (
@@ -249,6 +250,110 @@ def test_pairs_of_raters():
     assert pair_kappas(wide[["dot", "dot"]]).empty
     with pytest.raises(InputError, match="did you mean 'linear'"):
         pair_kappas(wide, "linera")
+
+
+def halves(seed: int = 0, subjects: int = 40) -> pd.DataFrame:
+    """Ratings of two people in half points from 0.5 to 5, mostly near each other."""
+    rng = np.random.default_rng(seed)
+    first = rng.integers(1, 11, subjects)
+    second = np.clip(first + rng.integers(-2, 3, subjects), 1, 10)
+    return pd.DataFrame({"ann": first / 2, "bob": second / 2})
+
+
+@pytest.mark.parametrize("weights", ["linear", "quadratic"])
+def test_kappa_of_half_points_is_that_of_the_doubled_ratings(weights):
+    wide = halves()
+    whole = (wide * 2).astype(int).to_numpy()
+    table = np.zeros((11, 11))
+    np.add.at(table, tuple(whole.T), 1)
+    from_statsmodels = cohens_kappa(table, wt=weights, return_results=False)
+    assert pair_kappas(wide, weights)["kappa"].item() == pytest.approx(from_statsmodels)
+    uneven = wide.replace({5.0: 9.0})  # the distance of two steps, however far apart
+    apart = np.abs(np.subtract.outer(*uneven.T.to_numpy())) ** (1 + (weights == "quadratic"))
+    expected = 1 - np.trace(apart) / apart.mean() / len(uneven)
+    assert pair_kappas(uneven, weights)["kappa"].item() == pytest.approx(expected)
+
+
+def test_a_scale_of_half_points_is_counted_by_its_steps_or_refused():
+    wide, steps = halves(), np.arange(0.5, 5.5, 0.5).tolist()
+    long = (
+        wide.rename_axis("sample_id")
+        .reset_index()
+        .melt(["sample_id"], var_name="rater_id", value_name="rating")
+    )
+    long = long.assign(
+        study="s", system="x", dimension="d", sample_id=long["sample_id"].astype(str)
+    )
+    counts = counts_table(long, steps)
+    assert counts.to_numpy().sum() == 80 and list(counts.columns) == steps
+    doubled = agreement(long.assign(rating=long["rating"] * 2), range(1, 11), resamples=20).table
+    found = agreement(long, steps, resamples=20).table
+    assert np.allclose(found["value"], doubled["value"])
+    for refused in (counts_table, rating_matrix, agreement):
+        with pytest.raises(InputError, match=r"rating \d\.5 is none of 1, 2, 3, 4, 5"):
+            refused(long[long["rating"] >= 1])
+    for strange in ([], [1, 1, 2], [1, "two"], [1, np.nan]):
+        with pytest.raises(InputError, match="categories"):
+            counts_table(long, strange)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0, 6, 3.0000001, True, "4"])
+def test_what_is_no_rating_is_refused_with_its_row(value):
+    ratings = simulate_ratings(SUBJECTS.head(3), raters=2, dimensions=["faithfulness"])
+    for refused in (agreement, counts_table, rating_matrix):
+        with pytest.raises(InputError, match="row 1: "):
+            refused(ratings.assign(rating=value))
+
+
+def test_numbers_of_any_width_are_the_same_ratings():
+    ratings = simulate_ratings(SUBJECTS, raters=3, dimensions=["faithfulness"])
+    plain = agreement(ratings, resamples=20).table
+    for kind in ("uint8", "int16", "float32", "Int64"):
+        narrow = agreement(ratings.astype({"rating": kind}), resamples=20).table
+        pd.testing.assert_frame_equal(narrow, plain)
+
+
+MATRICES = {
+    "text": [["a", "b"], ["b", "a"]],
+    "infinite": [[1, np.inf], [2, 3]],
+    "ragged": [[1, 2], [3]],
+    "flat": [1, 2, 3],
+    "cube": np.zeros((2, 2, 2)),
+    "nothing": None,
+    "beyond digits": [[1e300, 1], [2, 3]],
+}
+
+
+@pytest.mark.parametrize("matrix", MATRICES.values(), ids=MATRICES)
+@pytest.mark.parametrize(
+    "coefficient",
+    [fleiss_kappa, within_one, krippendorff_alpha, shrout_fleiss, variance_components, icc2,
+     pair_kappas],
+)  # fmt: skip
+def test_what_is_no_table_of_numbers_is_refused(coefficient, matrix):
+    with pytest.raises(InputError, match="need a table of subjects x"):
+        coefficient(matrix)
+
+
+def test_coefficients_take_missing_values_of_any_kind_and_only_what_they_know():
+    wide = pd.DataFrame({"a": [1, None, 3] * 4, "b": [1, 2, 2] * 4}, dtype="Int64")
+    plain = wide.astype(float)
+    assert krippendorff_alpha(wide) == krippendorff_alpha(plain)
+    with pytest.raises(InputError, match="none negative"):
+        within_one([[2, -1], [0, 1]])
+    for kappa in (1.5, np.inf, "high"):
+        with pytest.raises(InputError, match="kappa must be a number"):
+            landis_koch(kappa)
+    ratings = simulate_ratings(SUBJECTS.head(3), raters=2)
+    for options in (
+        {"seed": -1},
+        {"seed": 1.5},
+        {"resamples": 2.5},
+        {"level": 2},
+        {"level": np.nan},
+    ):
+        with pytest.raises(InputError, match=next(iter(options))):
+            agreement(ratings, **options)
 
 
 def test_the_table_of_all_coefficients():

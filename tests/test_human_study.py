@@ -1,70 +1,27 @@
-"""The rating study: its design and power, the form in a real browser, and what comes back."""
+"""The rating study: its design and power, key and form as files, and the commands."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rating_study import HOSTILE, SYSTEMS, answer_file, make, replace, tables
 
 from prism_utils.errors import InputError
-from prism_utils.human_eval import collect as collecting
 from prism_utils.human_eval import design, form, widget
 from prism_utils.human_eval.__main__ import main
+from prism_utils.human_eval.key import Study
 from prism_utils.human_eval.simulation import DIMENSIONS
 from prism_utils.tables import read_table
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-HOSTILE = (
-    '</script><script>document.title="owned"</script><img src=x onerror=alert(1)> & "x" \u2028'
-)
-SYSTEMS = ("prism", "teacher")
-COLUMNS = "study,rater_id,number,code,persuasiveness,personalization,faithfulness,skipped,seconds"
-
-
-def tables(n: int = 12, history: int = 3) -> dict[str, pd.DataFrame]:
-    """Samples of as many users, explained by two systems; one text is hostile."""
-    ids = [f"i{k}" for k in range(n + history)]
-    items = pd.DataFrame(
-        {
-            "item_id": ids,
-            "title": [f"Film {k} <i>" for k in range(len(ids))],
-            "year": [1980.0 + k for k in range(len(ids))],
-            "genre": [["Drama", "War"]] * len(ids),
-        }
-    )
-    samples = pd.DataFrame(
-        {
-            "sample_id": [f"s{k}" for k in range(n)],
-            "user_id": [f"u{k // 2}" for k in range(n)],
-            "history": [ids[k : k + history] for k in range(n)],
-            "item_id": [ids[k + history] for k in range(n)],
-            "split": "test",
-        }
-    )
-    explanations = pd.DataFrame(
-        [(s, system, f"Text {HOSTILE if k == 1 else k} of a kind {len(system)}")
-         for k, s in enumerate(samples["sample_id"]) for system in SYSTEMS],
-        columns=["sample_id", "system", "text"],
-    )  # fmt: skip
-    return {"explanations": explanations, "samples": samples, "items": items}
-
-
-def make(raters: int = 4, n_samples: int = 4, **options) -> design.Study:
-    sizes = {"name": "pilot", "raters": raters, "n_samples": n_samples}
-    return design.make_study(**{**tables(options.pop("n", 12)), **sizes, **options})
-
 
 # --- design -------------------------------------------------------------------------------------
 
@@ -114,7 +71,7 @@ def test_the_count_of_histories_in_a_row_can_fail():
     study = make()
     one = study.assignment.sort_values(["rater_id", "sample_id"])
     one["number"] = one.groupby("rater_id").cumcount() + 1
-    worse = design.Study(**{**study.__dict__, "assignment": one})
+    worse = Study(**{**study.__dict__, "assignment": one})
     assert design.balance(worse)["histories twice in a row"] == 4 * 4
 
 
@@ -144,7 +101,7 @@ def test_only_as_much_of_a_history_is_shown_as_the_systems_saw_and_titles_are_la
 
 def test_the_key_file_gives_the_study_back(tmp_path):
     study = make()
-    again = design.Study.load(study.save(tmp_path / "deep" / "key.json"))
+    again = Study.load(study.save(tmp_path / "deep" / "key.json"))
     for name in ("assignment", "explanations", "samples", "items"):
         pd.testing.assert_frame_equal(getattr(again, name), getattr(study, name), check_dtype=False)
     assert (again.name, again.noun, again.seed) == (study.name, study.noun, study.seed)
@@ -159,6 +116,11 @@ def test_the_key_file_gives_the_study_back(tmp_path):
         ({"n_samples": 13}, "only 12 samples"),
         ({"n_samples": 0}, "n_samples must be at least 1"),
         ({"raters": 0}, "raters must be at least 1"),
+        ({"raters": 2.5}, "raters must be a whole number, found 2.5"),
+        ({"raters": 10**9}, "raters must be between 1 and 500"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"noun": ""}, "noun ''"),
+        ({"name": "2024-01"}, "spreadsheets change it"),
         ({"raters_per_sample": 5}, "between 1 and 4"),
         ({"n_samples": 6, "raters_per_sample": 1}, "choose one of: 2, 4"),
         ({"raters_per_sample": 1}, "twice in a row"),
@@ -171,17 +133,11 @@ def test_an_impossible_study_is_refused_in_a_sentence(options, says):
         make(**options)
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [(None, "no such file"), ("{", "not a key file"), ("[]", "not a key file"),
-     ('{"format": 9}', "key format 9"), ('{"format": 1, "name": "x"}', "not a key file")],
-)  # fmt: skip
-def test_a_broken_key_is_refused(tmp_path, content, says):
-    path = tmp_path / "key.json"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(InputError, match=says):
-        design.Study.load(path)
+def test_a_year_that_is_none_is_not_shown():
+    data = tables()
+    years = data["items"].assign(year=pd.array([None, None] + [1990] * 13, dtype="Int64"))
+    labels = make(n_samples=12, items=years).items.set_index("item_id")["label"]
+    assert labels[["i0", "i1"]].tolist() == ["Film 0 <i>", "Film 1 <i>"]
 
 
 # --- power --------------------------------------------------------------------------------------
@@ -245,6 +201,12 @@ def test_required_is_the_smallest_that_suffices():
         (lambda: design.power(0.3, samples=9, raters=9, noise_sd=-1), "noise_sd"),
         (lambda: design.power(0.3, samples=9, raters=9, level=5), "level"),
         (lambda: design.required(0.3, wanted=80), "wanted"),
+        (lambda: design.required(float("nan")), "difference must be a number"),
+        (lambda: design.required(0.3, raters=[30.5]), "raters must be a whole number"),
+        (lambda: design.required(0.3, most_samples=1), "most_samples must be at least 2"),
+        (lambda: design.power(0.3, samples=np.nan, raters=9), "samples must be finite"),
+        (lambda: design.power(0.3, samples=9, raters=9, sample_sd=np.inf), "sample_sd"),
+        (lambda: design.power(0.3, samples=9, raters=9, level=1e-20), "level"),
     ],
 )
 def test_power_refuses_impossible_numbers(call, says):
@@ -286,11 +248,7 @@ def test_the_guide_has_an_example_for_every_level_and_ten_samples_for_practice()
 
 def spoil(path: str, value) -> dict:
     guide = form.load_guide()
-    *parents, last = path.split("/")
-    part = guide
-    for name in parents:
-        part = part[int(name) if name.isdigit() else name]
-    part[last] = value
+    replace(guide, path, value)
     return guide
 
 
@@ -307,6 +265,11 @@ def spoil(path: str, value) -> dict:
         ("calibration/3/ratings", {"faithfulness": 6}, "calibration 4 needs a rating"),
         ("calibration/0/why", None, "calibration 1 needs 'why'"),
         ("calibration/0/history", [3], "calibration 1 needs a history"),
+        ("calibration/0", "text", "calibration 1 must be a JSON object"),
+        ("calibration/0/ratings/faithfulness", 4.0, "calibration 1 needs a rating"),
+        ("calibration", [], "needs a sample for practice"),
+        ("dimensions/faithfulness", 3, "'faithfulness' must be a JSON object"),
+        ("advice", ["\ud83d"], "half a character"),
     ],
 )
 def test_a_guide_that_does_not_fit_is_refused(tmp_path, path, value, says):
@@ -319,8 +282,10 @@ def test_a_guide_that_does_not_fit_is_refused(tmp_path, path, value, says):
 def test_forms_for_unknown_raters_broken_guides_and_simulated_studies_are_refused(tmp_path):
     with pytest.raises(InputError, match="did you mean 'r04'"):
         form.render(make(), "r44")
-    with pytest.raises(InputError, match="not a readable guide"):
+    with pytest.raises(InputError, match="none.json: no such file"):
         form.load_guide(tmp_path / "none.json")
+    with pytest.raises(InputError, match="a folder; give a readable guide"):
+        form.load_guide(tmp_path)
     with pytest.raises(InputError, match="marks simulated ratings"):
         form.render(make(name="simulated-2"), "r01")
 
@@ -332,144 +297,6 @@ def test_the_widget_shows_the_form_and_takes_its_text():
     got = widget.answers(study, answer_file(study, "r01").partition("\n")[0] + "\n")
     assert got.refused["reason"].tolist() == ["the table has no answers"]
     assert len(widget.answers(study, answer_file(study, "r01")).ratings) == 8 * 3
-
-
-# --- collect ------------------------------------------------------------------------------------
-
-
-def answer_file(study: design.Study, rater_id: str, rating: int = 4) -> str:
-    lines = [COLUMNS]
-    for row in study.of(rater_id).itertuples():
-        lines.append(f"{study.name},{rater_id},{row.number},{row.code},{rating},2,5,,11")
-    return "\n".join(lines) + "\n"
-
-
-def edit(text: str, line: int, column: str, value: str) -> str:
-    lines = [each.split(",") for each in text.splitlines()]
-    lines[line][COLUMNS.split(",").index(column)] = value
-    return "\n".join(",".join(each) for each in lines) + "\n"
-
-
-def one(study: design.Study, text: str, **options) -> collecting.Collected:
-    return collecting.collect_texts({"r01.csv": text}, study, **options)
-
-
-def test_collected_ratings_are_unblinded_with_the_key():
-    study = make()
-    got = collecting.collect_texts({f"{r}.csv": answer_file(study, r) for r in study.raters}, study)
-    assert len(got.ratings) == len(study.assignment) * 3
-    assert got.refused.empty and got.skipped.empty and got.waiting == []
-    value = {"persuasiveness": 4, "personalization": 2, "faithfulness": 5}
-    assert (got.ratings["rating"] == got.ratings["dimension"].map(value)).all()
-    keys = ["rater_id", "sample_id", "system", "number"]
-    back = got.ratings[keys].drop_duplicates().sort_values(keys, ignore_index=True)
-    wanted = study.assignment[keys].sort_values(keys, ignore_index=True)
-    pd.testing.assert_frame_equal(back, wanted, check_dtype=False)
-
-
-@pytest.mark.parametrize(
-    ("spoilt", "says"),
-    [
-        (lambda t, s: edit(t, 2, "personalization", "6"), "line 3: personalization is '6'"),
-        (lambda t, s: edit(t, 2, "personalization", "2.5"), "personalization is '2.5'"),
-        (lambda t, s: edit(t, 2, "personalization", ""), "no rating of personalization"),
-        (lambda t, s: edit(t, 2, "skipped", "no idea"), "both rated and skipped"),
-        (lambda t, s: edit(t, 3, "code", "xxxxxxxx"), "line 4: code 'xxxxxxxx' is none of this"),
-        (lambda t, s: edit(t, 3, "code", s.of("r02")["code"][0]), "another rater's: it was edited"),
-        (lambda t, s: edit(t, 3, "code", s.of("r01")["code"][5]), "belongs to number 6"),
-        (lambda t, s: edit(t, 3, "study", "other"), "of study 'other', 'pilot', not of"),
-        (lambda t, s: t.replace("pilot", "other"), "of study 'other', not of 'pilot'"),
-        (lambda t, s: edit(t, 3, "rater_id", "r02"), "several raters (r01, r02)"),
-        (lambda t, s: t.replace("r01", "r77"), "rater 'r77' is none of study"),
-        (lambda t, s: t.rsplit("\n", 3)[0] + "\n", "2 of 8 explanations are missing (number 7, 8"),
-        (lambda t, s: t + t.splitlines()[1].replace(",4,", ",3,"), "a second, different answer"),
-        (lambda t, s: t.replace(",seconds", ""), "no line with the columns"),
-        (lambda t, s: "hello", "no line with the columns"),
-        (lambda t, s: t.splitlines()[0], "the table has no answers"),
-        (lambda t, s: t + "pilot,r01\n", "line 10: 2 cells, the table has 9"),
-    ],
-)
-def test_what_was_edited_or_is_missing_is_refused_with_its_reason(spoilt, says):
-    study = make()
-    got = one(study, spoilt(answer_file(study, "r01"), study))
-    assert len(got.refused) == 1 and says in got.refused["reason"][0]
-    assert got.ratings.empty and "r01" in got.waiting
-
-
-@pytest.mark.parametrize(
-    ("repairable", "says"),
-    [
-        (lambda t: t.replace(",", ";"), "another separator"),
-        (lambda t: t.replace(",", "\t"), "another separator"),
-        (lambda t: "Dear all,\nhere it is\n" + t + "\nBest\n", "starts at line 3"),
-        (lambda t: "".join("> " + line + "\n" for line in t.splitlines()), None),
-        (lambda t: "\ufeff" + t.replace("\n", "\r\n"), None),
-        (lambda t: edit(t, 2, "faithfulness", "5.0"), "read as 5"),
-        (lambda t: edit(t, 2, "seconds", "long"), "seconds 'long' is no number"),
-        (lambda t: t + t.splitlines()[1] + "\n", "counted once"),
-    ],
-)
-def test_what_mail_and_spreadsheets_do_is_repaired_and_named(repairable, says):
-    study = make()
-    text = answer_file(study, "r01")
-    plain, got = one(study, text), one(study, repairable(text))
-    columns = ["rater_id", "sample_id", "system", "dimension", "rating"]
-    pd.testing.assert_frame_equal(got.ratings[columns], plain.ratings[columns])
-    assert set(got.report["outcome"]) == ({"repaired"} if says else {"taken"})
-    assert says is None or got.report["reason"].str.contains(says, regex=False).any()
-
-
-def test_skips_are_kept_apart_with_their_reason():
-    study = make()
-    text = answer_file(study, "r01")
-    for column in ("persuasiveness", "personalization", "faithfulness"):
-        text = edit(text, 2, column, "")
-    got = one(study, edit(text, 2, "skipped", '"Another reason: a; b"'))
-    assert len(got.ratings) == 7 * 3
-    where = study.of("r01").iloc[1]
-    expected = ["r01", where["sample_id"], where["system"], "Another reason: a; b"]
-    assert got.skipped.to_numpy().tolist() == [expected]
-
-
-def test_an_unfinished_file_counts_where_that_is_wanted():
-    study = make()
-    text = answer_file(study, "r01").rsplit("\n", 3)[0]
-    got = one(study, text, partial=True)
-    assert len(got.ratings) == 6 * 3 and "2 of 8 explanations" in got.report["reason"][0]
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_two_files_of_one_rater(order):
-    study = make()
-    text = answer_file(study, "r01")
-
-    def together(second: str) -> collecting.Collected:
-        pair = [("a.csv", text), ("b.csv", second)][::order]
-        return collecting.collect_texts(dict(pair), study, partial=True)
-
-    for second in (text, text.rsplit("\n", 3)[0]):  # a copy; an earlier, unfinished state
-        got = together(second)
-        assert len(got.ratings) == 8 * 3 and got.refused.empty
-        assert got.report["reason"].str.contains("second file of rater r01").sum() == 1
-    got = together(edit(text, 2, "faithfulness", "1"))
-    assert set(got.refused["file"]) == {"a.csv", "b.csv"} and got.ratings.empty
-    assert "1 answers differ between two files of rater r01" in got.refused["reason"][0]
-
-
-def test_files_and_folders_in_the_encodings_of_spreadsheets(tmp_path):
-    study = make()
-    text = answer_file(study, "r01")
-    for column in ("persuasiveness", "personalization", "faithfulness"):
-        text = edit(text, 2, column, "")
-    text = edit(text, 2, "skipped", "Größe")
-    for encoding in ("utf-8", "utf-8-sig", "utf-16", "cp1252"):
-        (tmp_path / "r01.csv").write_bytes(text.encode(encoding))
-        assert collecting.collect([tmp_path], study).skipped["reason"].tolist() == ["Größe"]
-    with pytest.raises(InputError, match="no such file"):
-        collecting.collect([tmp_path / "r02.csv"], study)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no .csv or .txt"):
-        collecting.collect([tmp_path / "empty"], study)
 
 
 # --- command line -------------------------------------------------------------------------------
@@ -492,7 +319,7 @@ def test_the_commands_from_explanations_to_ratings(tmp_path, capsys):
     assert main(["form", "--key", str(key), "--out", str(tmp_path / "forms")]) == 0
     forms = sorted(path.name for path in (tmp_path / "forms").iterdir())
     assert forms == [f"pilot_r0{k}.html" for k in (1, 2, 3, 4)]
-    study, back = design.Study.load(key), tmp_path / "back"
+    study, back = Study.load(key), tmp_path / "back"
     back.mkdir()
     (back / "1.csv").write_text(answer_file(study, "r01"))
     (back / "2.csv").write_text(answer_file(study, "r02", rating=6))
@@ -512,199 +339,71 @@ def test_the_commands_from_explanations_to_ratings(tmp_path, capsys):
         main([*designed[:-1], "key"])
 
 
+def test_what_cannot_be_done_is_said_before_the_work(tmp_path, monkeypatch):
+    inputs, study = on_disk(tmp_path), ["--study", "pilot", "--raters", "4", "--n-samples", "4"]
+    key = make().save(tmp_path / "key.json")
+    (tmp_path / "file").write_text("")
+    for folder in ("d.json", "d.parquet"):
+        (tmp_path / folder).mkdir()
+    answers = tmp_path / "r01.csv"
+    answers.write_text(answer_file(make(), "r01"))
+
+    def says(sentence: str, *words: object) -> None:
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            main([str(word) for word in words])
+
+    def never(*_, **__):
+        raise AssertionError("the work began")
+
+    formed, collected = ["form", "--key", key], ["collect", answers, "--key", key]
+    with monkeypatch.context() as patched:
+        patched.setattr("prism_utils.human_eval.__main__.read", never)
+        patched.setattr("prism_utils.human_eval.__main__.collect", never)
+        patched.setattr("prism_utils.human_eval.form.render", never)
+        says("is a folder", "design", *inputs, *study, "--out", tmp_path / "d.json")
+        says("is no folder", "design", *inputs, *study, "--out", tmp_path / "file" / "key.json")
+        long = tmp_path / ("a" * 300 + ".json")
+        says("too long", "design", *inputs, *study, "--out", long)
+        new = ["--out", tmp_path / "new.json"]
+        says("--study '../x'", "design", *inputs, *study, *new, "--study", "../x")
+        says("--raters must be at least 1", "design", *inputs, *study, *new, "--raters", "0")
+        says("--seed must be at least 0", "design", *inputs, *study, *new, "--seed", "-3")
+        says("is a file; give a folder", *formed, "--out", tmp_path / "file")
+        says("is no folder", *formed, "--out", tmp_path / "file" / "forms")
+        says("is a folder", *collected, "--out", tmp_path / "d.parquet")
+        patched.setattr(os, "access", lambda *_: False)
+        says("may not be written", *formed, "--out", tmp_path / "forms")
+    assert not (tmp_path / "new.json").exists()
+    says("difference must be a number", "power", "--difference", "nan")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path, monkeypatch):
+    inputs, study = on_disk(tmp_path), ["--study", "pilot", "--raters", "4", "--n-samples", "4"]
+    designed = ["design", *inputs, *study, "--out", str(tmp_path / "new" / "key.json")]
+
+    def full(path: Path, text: str, **_) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(InputError, match="cannot be written.*No space left.*make room"):
+            main(designed)
+        with pytest.raises(InputError, match=r"pilot_r01.html: cannot be written"):
+            form.write_forms(make(), tmp_path / "forms")
+    assert not any((tmp_path / "new").iterdir()) and not any((tmp_path / "forms").iterdir())
+    assert main(designed) == 0  # the same command, once there is room
+    answers, key = tmp_path / "r01.csv", tmp_path / "new" / "key.json"
+    answers.write_text(answer_file(Study.load(key), "r01"))
+    out = tmp_path / "out.parquet"
+    (tmp_path / "out.parquet.partial").mkdir()  # nothing can be written there
+    with pytest.raises(InputError, match="--out .*out.parquet: cannot be written"):
+        main(["collect", str(answers), "--key", str(key), "--out", str(out)])
+
+
 def test_the_power_command_of_the_module_as_a_program():
     command = [sys.executable, "-m", "prism_utils.human_eval", "power", "--difference"]
     done = subprocess.run([*command, "0.3"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "") and "not reached" in done.stdout
     done = subprocess.run([*command, "0.3", "--wanted", "80"], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("error: wanted: a power lies between")
-
-
-# --- in a real browser --------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    options = ["--no-sandbox", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=options)
-        yield running
-        running.close()
-
-
-@pytest.fixture(params=[(375, 740), (1366, 768)], ids=["phone", "laptop"])
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A fresh page at two widths; the test fails if it speaks to the network or of an error."""
-    width, height = request.param
-    context = browser.new_context(viewport={"width": width, "height": height})
-    context.set_default_timeout(15_000)
-    opened = context.new_page()
-    trouble: list[str] = []
-    opened.on("pageerror", lambda error: trouble.append(str(error)))
-    opened.on("console", lambda said: trouble.append(said.text))
-    opened.on(
-        "request", lambda asked: trouble.append(asked.url) if asked.url[:4] == "http" else None
-    )
-    yield opened
-    context.close()
-    assert trouble == []
-
-
-def rate(page: Page, ratings: str) -> None:
-    for key in ratings:
-        page.keyboard.press(key)
-    page.keyboard.press("Enter")
-
-
-def practise(page: Page) -> None:
-    page.get_by_role("button", name="Start with practice").press("Enter")
-    for _ in range(10):
-        rate(page, "345")
-        page.keyboard.press("Enter")
-
-
-def test_a_whole_study_by_keyboard_with_a_reload_in_the_middle(page, tmp_path):
-    study = make(n=12, n_samples=12, raters=2)
-    path, _ = form.write_forms(study, tmp_path, send_to="the lab <lab@example.org>")
-    page.goto(path.as_uri())
-    practise(page)
-    page.get_by_role("button", name="Begin").press("Enter")
-    mine, given = study.of("r01"), {}
-    texts = study.explanations.set_index(["sample_id", "system"])["text"]
-    for row in mine.itertuples():
-        if row.number == 5:
-            for pause in (1500, 5000):  # a busy browser takes its time to hand on what is kept
-                page.wait_for_timeout(pause)
-                page.reload()
-                if not page.get_by_role("heading", name="How to rate").count():
-                    break
-        assert page.locator("h2").inner_text() == f"Explanation {row.number} of {len(mine)}"
-        shown = page.locator("p.text").evaluate("node => node.textContent")
-        assert shown == texts[row.sample_id, row.system]  # as text, hostile or not
-        given[row.code] = f"{row.number % 5 + 1}{(row.number + 2) % 5 + 1}{row.number % 3 + 1}"
-        rate(page, given[row.code])
-        # nothing wider than the screen
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.title() == "Rating study pilot"
-    assert page.locator("h2").inner_text() == "Thank you, all is done"
-    with page.expect_download() as download:
-        page.locator("#download").press("Enter")
-    saved = tmp_path / "back" / download.value.suggested_filename
-    download.value.save_as(saved)
-    assert saved.name == "pilot_r01.csv"
-    assert page.locator("#answers").input_value() == saved.read_text(encoding="utf-8")
-
-    got = collecting.collect([saved], study)
-    assert got.report["outcome"].tolist() == ["taken"] and got.waiting == ["r02"]
-    rated = got.ratings.merge(mine, on=["sample_id", "system"]).pivot(
-        index="code", columns="dimension", values="rating"
-    )
-    order = ["persuasiveness", "personalization", "faithfulness"]
-    assert {code: "".join(map(str, row[order])) for code, row in rated.iterrows()} == given
-
-
-def test_feedback_skip_going_back_and_what_is_left_open(page, tmp_path):
-    study = make(raters=2)
-    page.goto(form.write_forms(study, tmp_path)[0].as_uri())
-    page.get_by_role("button", name="Start with practice").click()
-    assert page.get_by_role("button", name="Compare").is_disabled()
-    rate(page, "412")
-    feedback = page.locator(".feedback").inner_text()
-    inside = (
-        "n => n.getBoundingClientRect().right <= n.closest('.card').getBoundingClientRect().right"
-    )
-    assert page.locator(".feedback table").evaluate(inside)
-    card = page.locator(".feedback").bounding_box()
-    assert card["x"] + card["width"] <= page.viewport_size["width"] - 16  # the page's own margin
-    assert "same" in feedback and "4 apart" in feedback and "3 apart" in feedback
-    assert page.get_by_role("button", name="Next").evaluate("n => n === document.activeElement")
-    page.keyboard.press("Enter")
-    for _ in range(9):
-        rate(page, "345")
-        page.keyboard.press("Enter")
-    page.get_by_role("button", name="Begin").click()
-
-    page.get_by_text("I cannot rate this one").click()
-    skip = page.get_by_role("button", name="Skip this explanation")
-    assert skip.is_disabled()
-    page.get_by_label("Why?").select_option("I do not understand the text")
-    page.get_by_label("In your words").fill('=1+1 "5", really')
-    skip.click()
-    for _ in range(6):
-        rate(page, "333")
-    assert page.locator("h2").inner_text() == "Explanation 8 of 8"
-    page.get_by_role("button", name="Back").click()
-    chosen = page.get_by_role("group", name="personalization").get_by_role("radio", checked=True)
-    assert chosen.get_attribute("value") == "3"
-    page.get_by_role("group", name="personalization").get_by_label("1, generic").check()
-    page.keyboard.press("5")  # the question with the focus
-    page.get_by_role("button", name="Next").click()
-    rate(page, "222")
-    answers = page.locator("#answers").input_value()
-    got = collecting.collect_texts({"pasted": answers}, study)
-    assert got.skipped["reason"].tolist() == ['I do not understand the text: 1+1 "5", really']
-    seventh = got.ratings[got.ratings["number"] == 7].set_index("dimension")["rating"]
-    assert seventh.to_dict() == {"persuasiveness": 3, "personalization": 5, "faithfulness": 3}
-
-    page.evaluate("state.answers[data.rows[2].code].ratings = {}; go(end)")
-    assert page.locator("h2").inner_text() == "Almost done"
-    page.get_by_role("button", name="Explanation 3").click()
-    rate(page, "444")
-    assert page.locator("h2").inner_text() == "Thank you, all is done"
-
-
-def test_every_control_has_a_name_and_every_text_enough_contrast(page, tmp_path):
-    """WCAG 2: names for controls, 4.5 to 1 for text, 44 pixels for what is tapped."""
-    study = make(raters=2)
-    page.goto(form.write_forms(study, tmp_path)[0].as_uri())
-    audit = """() => {
-      const light = (c) => { const [r, g, b] = c.match(/[\\d.]+/g).map((v) => v / 255).map((v) =>
-        v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-        return .2126 * r + .7152 * g + .0722 * b; };
-      const ground = (n) => { for (; n; n = n.parentElement) {
-        const c = getComputedStyle(n).backgroundColor; if (!/, 0\\)$/.test(c)) return c; }
-        return "rgb(255, 255, 255)"; };
-      const found = [];
-      for (const n of document.querySelectorAll("body *")) {
-        if (!n.checkVisibility() || n.closest(":disabled")) continue;
-        if ([...n.childNodes].some((c) => c.nodeType === 3 && c.data.trim())) {
-          const a = light(getComputedStyle(n).color), b = light(ground(n));
-          if ((Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5) found.push(n.outerHTML);
-        }
-        if (n.matches("button, .scale label") && n.getBoundingClientRect().height < 44)
-          found.push(n.outerHTML);
-      }
-      return found; }"""
-    pages = {0: 0, 1: 15, 12: 15}  # how many radios each has
-    for number, radios in pages.items():
-        page.evaluate(f"go({number})")
-        assert page.evaluate(audit) == []
-        tree = page.locator("body").aria_snapshot()
-        assert len(re.findall(r"- radio \"\d", tree)) == radios
-        assert not re.search(r"- (radio|button|textbox|combobox|group)( \[\w+\])*:?$", tree, re.M)
-        assert page.evaluate("document.activeElement.tagName") == "H2"
-    page.evaluate("go(end)")
-    assert page.evaluate(audit) == []
-    assert page.get_by_label("Your answers as text").count() == 1
-
-
-def test_the_form_runs_in_a_frame_as_notebooks_show_it(page, tmp_path):
-    study = make(raters=2)
-    shell = tmp_path / "notebook.html"
-    shell.write_text(f"<!doctype html><title>x</title>{widget.show(study).data}", encoding="utf-8")
-    page.goto(shell.as_uri())
-    frame = page.frame_locator("iframe")
-    frame.get_by_role("button", name="Start with practice").click()
-    for key in "345":
-        page.keyboard.press(key)
-    frame.get_by_role("button", name="Compare").click()
-    assert "guide" in frame.locator(".feedback").inner_text()
-
-
-def test_without_storage_the_form_says_so_and_still_works(page, tmp_path):
-    page.add_init_script("Storage.prototype.setItem = () => { throw new Error('full'); };")
-    page.goto(form.write_forms(make(raters=2), tmp_path)[0].as_uri())
-    practise(page)
-    assert "does not keep your work" in page.locator("#notice").inner_text()
+    assert done.returncode == 2 and done.stderr.startswith("error: wanted must lie between 0 and 1")

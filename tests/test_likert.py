@@ -57,6 +57,16 @@ def test_means_and_shares():
         describe(ratings.assign(rating=[5, 6] + [1] * (len(ratings) - 2)))
 
 
+def test_half_points_are_described_by_their_steps_or_refused():
+    half = rated().assign(rating=rated()["rating"] / 2)
+    table = describe(half, np.arange(0.5, 3, 0.5))
+    assert list(table.columns[-5:]) == ["0.5", "1", "1.5", "2", "2.5"]
+    assert np.allclose(table[["0.5", "1", "1.5", "2", "2.5"]].sum(axis=1), 1)
+    for refused in (describe, compare_systems):
+        with pytest.raises(InputError, match=r"rating \d\.5 is none of"):
+            refused(half)
+
+
 # ---------------------------------------------------------------- tests
 
 
@@ -136,6 +146,34 @@ def test_degenerate_differences_have_an_answer():
     apart = ratings[(ratings["rater_id"] == "r01") == (ratings["system"] == "prism")]
     with pytest.raises(InputError, match="give every rater both systems"):
         compare_systems(apart, [("prism", "other")])
+
+
+def test_narrow_numbers_do_not_wrap():
+    ratings = rated(raters=3)
+    plain = compare_systems(ratings)
+    pd.testing.assert_frame_equal(compare_systems(ratings.astype({"rating": "uint8"})), plain)
+    twice = compare_systems(ratings, [("other", "prism"), ("other", "prism")])
+    assert len(twice) == 1 and twice["p_holm"].item() == twice["p"].item()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda r: compare_systems(r, level=2), "level must lie between 0 and 1"),
+        (lambda r: compare_systems(r, [("prism", "prism")]), "give two systems"),
+        (lambda r: compare_systems(r, [("prism",)]), "give two systems"),
+        (lambda r: compare_systems(r, [(1, 2)]), "system 1 has no ratings"),
+        (lambda r: agreement_with_scores(r, scored(1.0), ["error_free"], seed=-1), "seed"),
+        (lambda r: agreement_with_scores(r, scored(1.0), ["error_free"], resamples=0), "resamples"),
+        (lambda r: agreement_with_scores(r, scored(1.0).head(0), ["error_free"]), "is empty"),
+        (lambda r: crossed_effects(pd.Series([1.0, 2.0])), "index levels"),
+        (lambda r: crossed_effects(r.set_index(["rater_id", "sample_id"])["rating"] * np.nan),
+         "finite"),
+    ],
+)  # fmt: skip
+def test_comparisons_refuse_what_they_cannot_compare(call, says):
+    with pytest.raises(InputError, match=says):
+        call(rated())
 
 
 # ---------------------------------------------------------------- people and the metric
@@ -232,6 +270,12 @@ def test_quality_follows_the_grounding_scores():
         ({"bias": float("nan")}, "bias"),
         ({"taste": -0.1}, "taste"),
         ({"raters": 0}, "raters"),
+        ({"raters": 2.5}, "raters must be a whole number"),
+        ({"raters": 10**12}, "subjects x raters x dimensions must be between"),
+        ({"noise": float("inf")}, "noise"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"dimensions": "faithfulness"}, "dimensions"),
+        ({"dimensions": ["a", "a"]}, "dimensions"),
     ],
 )
 def test_simulation_refuses_impossible_parameters(parameters, says):
@@ -239,6 +283,20 @@ def test_simulation_refuses_impossible_parameters(parameters, says):
         simulate_ratings(SUBJECTS, **parameters)
     with pytest.raises(InputError, match="'system' is missing"):
         simulate_ratings(SUBJECTS[["sample_id"]])
+
+
+def test_simulation_refuses_subjects_that_are_none():
+    for quality, says in (
+        (np.nan, "row 1 has no quality"),
+        (np.inf, "finite"),
+        ("good", "numbers"),
+    ):
+        with pytest.raises(InputError, match=says):
+            simulate_ratings(SUBJECTS.assign(quality=quality))
+    with pytest.raises(InputError, match="row 31: duplicate"):
+        simulate_ratings(pd.concat([SUBJECTS, SUBJECTS]))
+    with pytest.raises(InputError, match="'sample_id' must be text"):
+        simulate_ratings(SUBJECTS.assign(sample_id=1))
 
 
 def test_expected_agreement_is_what_many_raters_show():
@@ -278,6 +336,19 @@ def test_impossible_printed_cells_and_qualities_are_refused():
         expected_agreement([1, 2], 0.3, [1])
     with pytest.raises(InputError, match="0/0"):
         expected_agreement([3, 3], 0)
+    for call, says in (
+        (lambda: expected_agreement([np.nan, 2], 0.3), "quality must be finite"),
+        (lambda: expected_agreement([1, 2], 0.3, [-1, 2]), "none negative"),
+        (lambda: expected_agreement(["good"], 0.3), "quality must be numbers"),
+        (lambda: normal_quality(3, 1, 0), "points must be"),
+        (lambda: normal_quality(np.nan, 1), "mean must be a number"),
+        (lambda: latent_normal(3, 2.0), "no rounded normal"),
+        (lambda: null_rejections(alpha=2), "alpha must lie between 0 and 1"),
+        (lambda: null_rejections(seed=-1), "seed must be at least 0"),
+        (lambda: null_rejections(raters=10**5, samples=10**5), "raters x samples"),
+    ):
+        with pytest.raises(InputError, match=says):
+            call()
 
 
 def test_tests_that_keep_their_promise_and_tests_that_do_not():
@@ -298,7 +369,7 @@ def test_null_rejections_repeat_in_blocks_and_refuse_too_little():
     pd.testing.assert_frame_equal(null_rejections(**small), null_rejections(**small))
     silent = null_rejections(**small, noise=0, rater_slope=0, sample_slope=0)
     assert (silent["rejected"] == 0).all()  # no difference at all is no evidence
-    with pytest.raises(InputError, match="three raters"):
+    with pytest.raises(InputError, match="raters must be at least 3"):
         null_rejections(raters=2)
     with pytest.raises(InputError, match="noise"):
         null_rejections(noise=-1)

@@ -13,9 +13,11 @@ from pathlib import Path
 from ..errors import InputError, run_cli
 from ..tables import read_given as read
 from ..tables import write_table
+from .checks import check_name, check_output, unwritten, whole
 from .collect import collect
-from .design import Study, balance, make_study, required
+from .design import balance, make_study, required
 from .form import load_guide, write_forms
+from .key import Study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     command = commands.add_parser("design", help="draw samples, assign them, write the key file")
     for name, holds in {
-        "explanations": "sample_id, system, text: .jsonl or .parquet",
-        "samples": "sample_id, user_id, history, item_id: .jsonl or .parquet",
-        "items": "item_id, title, year, attributes: .jsonl, .parquet or .csv",
+        "explanations": "sample_id, system, text: .csv, .jsonl or .parquet",
+        "samples": "sample_id, user_id, history, item_id: .csv, .jsonl or .parquet",
+        "items": "item_id, title, year, attributes: .csv, .jsonl or .parquet",
     }.items():
         command.add_argument(f"--{name}", required=True, metavar="FILE", help=holds)
     command.add_argument("--study", required=True, help="its name, which names files too")
@@ -71,10 +73,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
+def _output(path: str, suffix: str) -> Path:
+    if Path(path).suffix != suffix:
+        raise InputError(f"--out {path}: give a file whose name ends in {suffix}")
+    return check_output("--out", Path(path))
+
+
 def _design(args: argparse.Namespace) -> int:
-    out = Path(args.out)
-    if out.suffix != ".json":
-        raise InputError(f"--out {out}: give a file whose name ends in .json")
+    out = _output(args.out, ".json")
+    check_name("--study", args.study)
+    for name, least in {"raters": 1, "n_samples": 1, "max_history": 1, "seed": 0}.items():
+        whole("--" + name.replace("_", "-"), getattr(args, name), least)
     if out.exists():
         raise InputError(
             f"--out {out}: there is a key already; forms made from it could not be read without it"
@@ -87,7 +96,7 @@ def _design(args: argparse.Namespace) -> int:
         raters=args.raters,
         n_samples=args.n_samples,
         raters_per_sample=args.raters_per_sample,
-        systems=args.systems.split(",") if args.systems else None,
+        systems=[name.strip() for name in args.systems.split(",")] if args.systems else None,
         noun=args.noun,
         max_history=args.max_history,
         facts=not args.no_facts,
@@ -115,23 +124,24 @@ def _power(args: argparse.Namespace) -> int:
 
 
 def _form(args: argparse.Namespace) -> int:
-    paths = write_forms(
-        Study.load(args.key), args.out, guide=load_guide(args.guide), send_to=args.send_to
-    )
+    out = check_output("--out", Path(args.out), folder=True)
+    study, guide = Study.load(args.key), load_guide(args.guide)
+    paths = write_forms(study, out, guide=guide, send_to=args.send_to)
     print(f"{len(paths)} forms in {args.out}: {paths[0].name} to {paths[-1].name}")
     return 0
 
 
 def _collect(args: argparse.Namespace) -> int:
-    out = Path(args.out)
-    if out.suffix != ".parquet":
-        raise InputError(f"--out {out}: give a file whose name ends in .parquet")
+    out = _output(args.out, ".parquet")
     collected = collect(args.files, Study.load(args.key), partial=args.partial)
     for row in collected.report.itertuples():
         print(f"{row.outcome:8}  {row.file}: {row.reason}")
     if not len(collected.ratings):
         raise InputError("no rating could be taken; the lines above say why")
-    write_table(collected.ratings, out, "ratings")
+    try:
+        write_table(collected.ratings, out, "ratings")
+    except OSError as error:
+        raise unwritten(f"--out {out}", error) from error
     skipped = f", {len(collected.skipped)} explanations skipped" if len(collected.skipped) else ""
     print(f"{len(collected.ratings)} ratings{skipped}: {out}")
     if collected.waiting:

@@ -15,6 +15,7 @@ import pandas as pd
 from ..errors import InputError
 from ..statistics import bootstrap_totals, interval
 from ..tables import check
+from .checks import floats, resampling, short
 from .coefficients import (
     COEFFICIENTS,
     fleiss_kappa,
@@ -69,24 +70,30 @@ class Agreement(NamedTuple):
 def checked(
     ratings: pd.DataFrame, categories: Sequence[int] = LIKERT, one: Sequence[str] = ("study",)
 ) -> pd.DataFrame:
-    """`ratings` if they are on the scale and hold one value of each of `one`; else `InputError`."""
+    """`ratings`, as floats, if on the scale and of one value of each of `one`; else `InputError`.
+
+    A scale of half points is `categories` of half points: 1, 1.5, 2, ...
+    """
     check(ratings, "ratings")
+    steps = list(categories)
+    if not len(floats("categories", steps)) or len({*steps}) < len(steps):
+        raise InputError(f"categories: give the steps of the scale, each once, not {short(steps)}")
     if not len(ratings):
         raise InputError("ratings: the table is empty")
     for column in one:
         found = sorted(ratings[column].unique())
         if len(found) > 1:
             raise InputError(
-                f"ratings: several values of '{column}' ({', '.join(found)}); keep one"
+                f"ratings: several values of '{column}' ({', '.join(found[:9])}); keep one"
             )
-    strange = ~ratings["rating"].isin(list(categories)).to_numpy(dtype=bool)
-    if strange.any():
+    strange = ~ratings["rating"].isin(steps).to_numpy(dtype=bool)
+    if strange.any() or pd.api.types.is_bool_dtype(ratings["rating"]):
         row = int(strange.argmax())
         raise InputError(
             f"ratings: row {row + 1}: rating {ratings['rating'].iloc[row]} is none of "
-            f"{', '.join(map(str, categories))}"
+            f"{', '.join(map(str, steps))}"
         )
-    return ratings
+    return ratings.assign(rating=ratings["rating"].astype(float))  # small integers would wrap
 
 
 def counts_table(ratings: pd.DataFrame, categories: Sequence[int] = LIKERT) -> pd.DataFrame:
@@ -95,8 +102,8 @@ def counts_table(ratings: pd.DataFrame, categories: Sequence[int] = LIKERT) -> p
     Index (sample_id, system), one column per category. Raises `InputError` for a rating that is
     no category, and for more than one study or dimension: kappa must not mix them.
     """
-    checked(ratings, categories, ("study", "dimension"))
-    counts = pd.crosstab([ratings["sample_id"], ratings["system"]], ratings["rating"].astype(int))
+    ratings = checked(ratings, categories, ("study", "dimension"))
+    counts = pd.crosstab([ratings["sample_id"], ratings["system"]], ratings["rating"])
     return counts.reindex(columns=pd.Index(categories, name="rating"), fill_value=0)
 
 
@@ -105,10 +112,8 @@ def rating_matrix(ratings: pd.DataFrame, categories: Sequence[int] = LIKERT) -> 
 
     The shape that `krippendorff_alpha`, `icc2` and `pair_kappas` take.
     """
-    return (
-        checked(ratings, categories, ("study", "dimension"))
-        .pivot(index=["sample_id", "system"], columns="rater_id", values="rating")
-        .astype(float)
+    return checked(ratings, categories, ("study", "dimension")).pivot(
+        index=["sample_id", "system"], columns="rater_id", values="rating"
     )
 
 
@@ -141,6 +146,7 @@ def agreement(
     What is not defined is not in the table but is a sentence of `remarks`.
     """
     check(ratings, "ratings")
+    resampling(resamples, seed, level)
     rows, remarks = [], []
     for (study, dimension), group in ratings.groupby(["study", "dimension"], sort=True):
         wide = rating_matrix(group, categories)

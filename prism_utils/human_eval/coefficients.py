@@ -18,8 +18,11 @@ import pandas as pd
 from statsmodels.stats import inter_rater
 
 from ..errors import InputError, nearest
+from .checks import real
 
 Array = npt.NDArray[np.float64]
+
+_MOST = 1e9  # a rating beyond it is none, and its square would lose digits
 
 
 class Coefficient(NamedTuple):
@@ -35,15 +38,25 @@ class Coefficient(NamedTuple):
     why: str = ""
 
 
+def numbers(values: npt.ArrayLike | pd.DataFrame, what: str, shape: str) -> Array:
+    """A table as floats, nan where missing; `InputError` for another shape, text and infinity."""
+    try:
+        flat = np.ndim(values) != 2
+        table = np.zeros((0, 0)) if flat else pd.DataFrame(values).to_numpy(float, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what}: need a table of {shape}, all of it numbers") from error
+    if not table.size or (np.abs(table) > _MOST).any():
+        raise InputError(f"{what}: need a table of {shape}, of finite numbers and not empty")
+    return table
+
+
 def paired(values: npt.ArrayLike | pd.DataFrame, varied: str = "") -> Array:
     """Subjects with two ratings or more x raters who gave one, nan where missing.
 
     Raises `InputError` where there is none, and where all ratings are the same but must vary for
     `varied`, the name of a coefficient.
     """
-    matrix = np.asarray(values, dtype=float)
-    if matrix.ndim != 2 or not matrix.size:
-        raise InputError(f"ratings: need a table of subjects x raters, got shape {matrix.shape}")
+    matrix = numbers(values, "ratings", "subjects x raters")
     matrix = matrix[(~np.isnan(matrix)).sum(axis=1) > 1]  # one rating agrees with nothing
     if not len(matrix):
         raise InputError("ratings: no subject has two ratings; agreement needs at least two raters")
@@ -74,11 +87,7 @@ def fleiss_kappa(counts: npt.ArrayLike | pd.DataFrame) -> float:
     >>> round(fleiss_kappa([[3, 0], [2, 1], [0, 3]]), 2), fleiss_kappa([[3, 0], [3, 0]])
     (0.55, nan)
     """
-    table = np.asarray(counts)
-    if table.ndim != 2 or 0 in table.shape:
-        raise InputError(f"counts: need a table of subjects x categories, got shape {table.shape}")
-    if not np.issubdtype(table.dtype, np.number) or (table < 0).any() or (table % 1 != 0).any():
-        raise InputError("counts: need whole numbers of raters, none negative")
+    table = _whole_counts(counts)
     raters = table.sum(axis=1)
     if (raters != raters[0]).any():
         row = int((raters != raters[0]).argmax())
@@ -93,6 +102,13 @@ def fleiss_kappa(counts: npt.ArrayLike | pd.DataFrame) -> float:
     return float(inter_rater.fleiss_kappa(table, method="fleiss"))
 
 
+def _whole_counts(counts: npt.ArrayLike | pd.DataFrame) -> Array:
+    table = numbers(counts, "counts", "subjects x categories")
+    if (table < 0).any() or (table % 1 != 0).any():
+        raise InputError("counts: need whole numbers of raters, none negative")
+    return table
+
+
 def within_one(counts: npt.ArrayLike | pd.DataFrame) -> float:
     """Share of pairs of raters, over all subjects, whose ratings differ by one category at most.
 
@@ -101,7 +117,7 @@ def within_one(counts: npt.ArrayLike | pd.DataFrame) -> float:
     >>> within_one([[1, 1, 0], [1, 0, 1]])
     0.5
     """
-    table = np.asarray(counts, dtype=float)
+    table = _whole_counts(counts)
     pairs = (table * (table - 1) / 2).sum() + (table[:, :-1] * table[:, 1:]).sum()
     raters = table.sum(axis=1)
     total = (raters * (raters - 1) / 2).sum()
@@ -116,8 +132,9 @@ def landis_koch(kappa: float) -> str:
     >>> landis_koch(0.21), landis_koch(0.61), landis_koch(-0.1)
     ('fair', 'substantial', 'poor')
     """
-    if np.isnan(kappa):
+    if pd.isna(kappa):
         return "undefined"
+    real("kappa", kappa, most=1 + 1e-9)
     if kappa < 0:
         return "poor"
     # The published bands are given to two decimals: 0.00-0.20 slight, 0.21-0.40 fair, ...
@@ -194,7 +211,8 @@ def _alpha(sums: Array, matrix: Array, level: str = "ordinal") -> Array:
         rank = np.cumsum(totals, axis=1) - totals / 2
         distance = (rank[:, :, None] - rank[:, None, :]) ** 2
     else:
-        raise InputError(f"level: {level!r}; {nearest(level, ('nominal', 'ordinal', 'interval'))}")
+        hint = nearest(str(level), ("nominal", "ordinal", "interval"))
+        raise InputError(f"level: {level!r}; {hint}")
     n = totals.sum(axis=1)
     expected = np.einsum("rc,rk,rck->r", totals, totals, distance) / (n - 1)
     expected = np.where(expected > 1e-12, expected, np.nan)
@@ -212,8 +230,8 @@ def shrout_fleiss(ratings: npt.ArrayLike | pd.DataFrame) -> dict[str, float]:
     >>> {k: round(v, 3) for k, v in shrout_fleiss([[1, 2], [2, 4], [3, 3]]).items()}["ICC(3,1)"]
     0.5
     """
-    y = np.asarray(ratings, dtype=float)
-    if y.ndim != 2 or min(y.shape) < 2 or np.isnan(y).any():
+    y = numbers(ratings, "ratings", "subjects x raters")
+    if min(y.shape) < 2 or np.isnan(y).any():
         raise InputError("ratings: need at least two subjects and two raters, none missing")
     n, k = y.shape
     rows, columns = y.mean(axis=1), y.mean(axis=0)
@@ -320,30 +338,28 @@ MIN_COMMON = 10
 
 
 def pair_kappas(ratings: npt.ArrayLike | pd.DataFrame, weights: str = "quadratic") -> pd.DataFrame:
-    """Weighted kappa (Cohen 1968, through statsmodels) of each pair of raters: a, b, n, kappa.
+    """Weighted kappa (Cohen 1968) of each pair of raters: a, b, n, kappa.
 
     `ratings`: subjects x raters, nan for missing; a and b are the names of columns, or their
-    numbers. `weights`: "linear" or "quadratic". Pairs that share fewer than `MIN_COMMON` subjects,
-    or who gave one and the same rating throughout, are left out. Steps must be equally far apart.
+    numbers. `weights`: "linear" or "quadratic" in the distance of two ratings, whatever the steps
+    of the scale. Pairs that share fewer than `MIN_COMMON` subjects, or who gave one and the same
+    rating throughout, are left out.
     """
     if weights not in ("linear", "quadratic"):
-        raise InputError(f"weights: {weights!r}; {nearest(weights, ('linear', 'quadratic'))}")
-    frame = pd.DataFrame(ratings)
-    matrix = frame.to_numpy(dtype=float)
-    codes = np.full(matrix.shape, -1)
-    if not np.isnan(matrix).all():
-        low = np.nanmin(matrix)
-        codes[~np.isnan(matrix)] = np.rint(matrix[~np.isnan(matrix)] - low)
-    steps = int(codes.max(initial=0)) + 1
+        raise InputError(f"weights: {weights!r}; {nearest(str(weights), ('linear', 'quadratic'))}")
+    matrix, names = numbers(ratings, "ratings", "subjects x raters"), pd.DataFrame(ratings).columns
+    steps = _values(matrix)
+    codes = np.searchsorted(steps, matrix)
+    apart = np.abs(steps[:, None] - steps) ** (1 if weights == "linear" else 2)
     rows = []
     for a, b in combinations(range(matrix.shape[1]), 2):
-        both = (codes[:, a] >= 0) & (codes[:, b] >= 0)
+        both = ~np.isnan(matrix[:, [a, b]]).any(axis=1)
         x, y = codes[both, a], codes[both, b]
         if both.sum() < MIN_COMMON or (x == y[0]).all() and (y == y[0]).all():
             continue
-        table = np.bincount(x * steps + y, minlength=steps**2).reshape(steps, steps)
-        kappa = inter_rater.cohens_kappa(table, wt=weights, return_results=False)
-        rows.append((frame.columns[a], frame.columns[b], int(both.sum()), float(kappa)))
+        chance = np.bincount(x, minlength=len(steps)) / len(x)
+        chance = chance @ apart @ np.bincount(y, minlength=len(steps))
+        rows.append((names[a], names[b], len(x), float(1 - apart[x, y].sum() / chance)))
     return pd.DataFrame(rows, columns=["a", "b", "n", "kappa"])
 
 

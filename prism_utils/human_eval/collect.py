@@ -7,7 +7,6 @@ meant; what mail programs and spreadsheets do to a file without touching an answ
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,10 +17,13 @@ import pandas as pd
 from ..errors import InputError
 from ..tables import check
 from .agreement import LIKERT
-from .design import Study
+from .answers import Refused, Rows, files_in, read_text, rows_of
+from .checks import kind, plain, printable, short
+from .key import Study
 from .simulation import DIMENSIONS
 
-_FIXED = ("study", "rater_id", "number", "code", "skipped", "seconds")
+# What the form's `defuse` put before what a spreadsheet would run; taken away again.
+_FORMULA = re.compile(r"(^|[,;]\s*)'('*[=+\-@＝＋－＠])")
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,6 @@ class Collected:
         return self.report[self.report["outcome"] == "refused"]
 
 
-class _Refused(Exception):
-    """Why a file is not taken."""
-
-
 @dataclass
 class _File:
     source: str
@@ -58,51 +56,51 @@ class _File:
 
 
 def collect(paths: Iterable[str | Path], study: Study, *, partial: bool = False) -> Collected:
-    """Read the files (or all .csv and .txt of a folder) that raters sent back for `study`.
+    """Read the files (or all .csv, .tsv and .txt of a folder) that raters sent back for `study`.
 
     A file that misses explanations is refused, unless `partial`: then what is there counts, and
     the report says what is missing. Of two files of one rater, one counts if they agree or one
-    only continues the other; if they contradict each other, both are refused.
+    only continues the other; if they contradict each other, both are refused. What else lies in a
+    folder, such as a spreadsheet or another folder, is refused by name; one bad file stops none.
+    Raises `InputError` where a path is not there, or a folder holds nothing.
     """
-    files: list[Path] = []
+    texts: dict[str, str] = {}
+    refused: dict[str, str] = {}
     for path in map(Path, paths):
-        if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in (".csv", ".txt"))
-            if not found:
-                raise InputError(f"{path}: no .csv or .txt file in this folder")
-            files += found
-        elif path.is_file():
-            files.append(path)
-        else:
+        found = kind(path) == "folder"
+        if not kind(path):
             raise InputError(f"{path}: no such file")
-    return collect_texts({str(path): _decode(path) for path in files}, study, partial=partial)
+        for file in files_in(path) if found else [path]:
+            try:
+                texts[printable(str(file))] = read_text(file, found=found)
+            except Refused as refusal:
+                refused[printable(str(file))] = str(refusal)
+    return collect_texts(texts, study, partial=partial, refused=refused)
 
 
-def _decode(path: Path) -> str:
-    """Text as browsers, mail programs and spreadsheets save it."""
-    raw = path.read_bytes()
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", errors="replace")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", errors="replace")
+def collect_texts(
+    texts: Mapping[str, str],
+    study: Study,
+    *,
+    partial: bool = False,
+    refused: Mapping[str, str] | None = None,
+) -> Collected:
+    """`collect` for texts at hand: where each is from -> what it says.
 
-
-def collect_texts(texts: Mapping[str, str], study: Study, *, partial: bool = False) -> Collected:
-    """`collect` for texts at hand: where each is from -> what it says."""
-    report: list[tuple[str, str, str, str]] = []
+    `refused` (where from -> why) are what could not be read as text, for the report.
+    """
+    report = [(source, "", "refused", why) for source, why in (refused or {}).items()]
     taken: dict[str, _File] = {}
     contested: set[str] = set()
     for source, text in texts.items():
         rater_id = ""
         try:
             repairs: list[str] = []
-            rows = _rows(text, repairs)
+            rows = rows_of(plain(text), repairs)
             rater_id = _rater(rows, study)
             file = _check(source, rater_id, rows, study, repairs, partial)
             _settle(file, taken, contested, report)
-        except _Refused as refusal:
+        except Refused as refusal:
             report.append((source, rater_id, "refused", str(refusal)))
     for rater_id in contested:
         taken.pop(rater_id, None)
@@ -162,26 +160,25 @@ def _settle(
     report.append((less.source, less.rater_id, "repaired", why))
 
 
-_Rows = list[tuple[int, dict[str, str]]]  # line number, cells by column
-
-
-def _rater(rows: _Rows, study: Study) -> str:
-    """Whose answers these are; raises `_Refused` for a foreign study and unclear raters."""
+def _rater(rows: Rows, study: Study) -> str:
+    """Whose answers these are; raises `Refused` for a foreign study and unclear raters."""
     studies = sorted({row["study"] for _, row in rows})
     if studies != [study.name]:
-        raise _Refused(f"of study {', '.join(map(repr, studies))}, not of '{study.name}'")
+        found = ", ".join(map(short, studies[:5]))
+        raise Refused(f"of study {found}, not of '{study.name}'")
     raters = sorted({row["rater_id"] for _, row in rows})
     if len(raters) > 1:
-        raise _Refused(f"answers of several raters ({', '.join(raters)}); one file is one rater's")
+        found = ", ".join(short(rater)[1:-1] for rater in raters[:5])
+        raise Refused(f"answers of several raters ({found}); one file is one rater's")
     if raters[0] not in study.raters:
-        raise _Refused(f"rater {raters[0]!r} is none of study '{study.name}'")
+        raise Refused(f"rater {short(raters[0])} is none of study '{study.name}'")
     return raters[0]
 
 
 def _check(
-    source: str, rater_id: str, rows: _Rows, study: Study, repairs: list[str], partial: bool
+    source: str, rater_id: str, rows: Rows, study: Study, repairs: list[str], partial: bool
 ) -> _File:
-    """One rater's rows against the key; raises `_Refused`."""
+    """One rater's rows against the key; raises `Refused`."""
     mine = study.of(rater_id).set_index("code")["number"]
     everyone = set(study.assignment["code"])
     answers: dict[str, tuple] = {}
@@ -190,85 +187,57 @@ def _check(
         code = row["code"]
         if code not in mine.index:
             whose = "another rater's" if code in everyone else "none of this study's"
-            raise _Refused(f"line {line}: code {code!r} is {whose}: it was edited")
-        if row["number"] != str(mine[code]):
-            raise _Refused(
+            raise Refused(f"line {line}: code {short(code)} is {whose}: it was edited")
+        if _whole(row["number"]) != mine[code]:
+            raise Refused(
                 f"line {line}: code {code!r} belongs to number {mine[code]}, found "
-                f"{row['number']!r}: one of the two was edited"
+                f"{short(row['number'])}: one of the two was edited"
             )
         answer = _answer(line, row, repairs)
         if answers.setdefault(code, answer) != answer:
-            raise _Refused(f"line {line}: a second, different answer for code {code!r}")
+            raise Refused(f"line {line}: a second, different answer for code {code!r}")
         if code in seconds:
             repairs.append(f"line {line}: repeats an earlier line; counted once")
-        try:
-            seconds[code] = float(row["seconds"])
-        except ValueError:
-            seconds[code] = float("nan")
-            repairs.append(f"line {line}: seconds {row['seconds']!r} is no number; left empty")
+        given = re.fullmatch(r"[0-9]{1,9}([.,][0-9]+)?", row["seconds"])
+        seconds[code] = float(given[0].replace(",", ".")) if given else float("nan")
+        if not given:
+            found = short(row["seconds"])
+            repairs.append(f"line {line}: seconds {found} is no number of seconds; left empty")
     missing = mine.index.difference(list(answers))
     if len(missing):
         numbers = ", ".join(str(n) for n in sorted(mine[missing])[:10])
         what = f"{len(missing)} of {len(mine)} explanations are missing (number {numbers}"
         what += ", …)" if len(missing) > 10 else ")"
         if not partial:
-            raise _Refused(f"{what}; ask for the rest, or take what is there (partial)")
+            raise Refused(f"{what}; ask for the rest, or take what is there (partial)")
         repairs.append(f"{what}; what is there counts")
     return _File(source, rater_id, answers, seconds, repairs)
 
 
-def _rows(text: str, repairs: list[str]) -> _Rows:
-    """The table that a text holds; raises `_Refused`."""
-    lines = [re.sub(r"^[>\s]+", "", line) for line in text.lstrip("\ufeff").splitlines()]
-    start, delimiter, names = _header(lines)
-    if delimiter != ",":
-        repairs.append("saved by a spreadsheet with another separator")
-    if start:
-        repairs.append(f"the table starts at line {start + 1}; what stands above it is left out")
-    rows = []
-    for number, line in enumerate(lines[start + 1 :], start=start + 2):
-        if not line:
-            if any(lines[number:]):
-                repairs.append(f"what follows the blank line {number} is left out")
-            break
-        cells = next(csv.reader([line], delimiter=delimiter))
-        if len(cells) != len(names):
-            raise _Refused(f"line {number}: {len(cells)} cells, the table has {len(names)}")
-        rows.append((number, {name: cell.strip() for name, cell in zip(names, cells, strict=True)}))
-    if not rows:
-        raise _Refused("the table has no answers")
-    return rows
-
-
-def _header(lines: list[str]) -> tuple[int, str, list[str]]:
-    """Where the table starts, what separates its cells, and its columns; raises `_Refused`."""
-    wanted = sorted([*_FIXED, *DIMENSIONS])
-    for start, line in enumerate(lines):
-        for delimiter in ",;\t":
-            names = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-            if sorted(names) == wanted:
-                return start, delimiter, names
-    raise _Refused(f"no line with the columns {', '.join([*_FIXED, *DIMENSIONS])}")
-
-
 def _answer(line: int, row: Mapping[str, str], repairs: list[str]) -> tuple:
-    """Ratings in the order of DIMENSIONS, or (reason,) of a skip; raises `_Refused`."""
+    """Ratings in the order of DIMENSIONS, or (reason,) of a skip; raises `Refused`."""
     given = {dimension: row[dimension] for dimension in DIMENSIONS if row[dimension]}
     if row["skipped"]:
         if given:
-            raise _Refused(f"line {line}: both rated and skipped")
-        return (row["skipped"],)
+            raise Refused(f"line {line}: both rated and skipped")
+        return (_FORMULA.sub(r"\1\2", row["skipped"]),)
     ratings = []
     for dimension in DIMENSIONS:
         if dimension not in given:
-            raise _Refused(f"line {line}: no rating of {dimension}, and no reason for skipping")
-        as_whole = re.fullmatch(r"(\d+)([.,]0+)?", given[dimension])
-        if not as_whole or int(as_whole[1]) not in LIKERT:
-            raise _Refused(
-                f"line {line}: {dimension} is {given[dimension]!r}, not a whole number from "
+            raise Refused(f"line {line}: no rating of {dimension}, and no reason for skipping")
+        rating = _whole(given[dimension])
+        if rating not in LIKERT:
+            raise Refused(
+                f"line {line}: {dimension} is {short(given[dimension])}, not a whole number from "
                 f"{LIKERT[0]} to {LIKERT[-1]}"
             )
-        if as_whole[2]:
-            repairs.append(f"line {line}: {dimension} {given[dimension]} read as {as_whole[1]}")
-        ratings.append(int(as_whole[1]))
+        if given[dimension] != str(rating):
+            repairs.append(f"line {line}: {dimension} {given[dimension]} read as {rating}")
+        ratings.append(rating)
     return tuple(ratings)
+
+
+def _whole(cell: str) -> int | None:
+    """The whole number in a cell, which a spreadsheet may have given decimals; None for another."""
+    found = re.fullmatch(r"([0-9]{1,9})([.,]0+)?", cell)
+    return int(found[1]) if found else None

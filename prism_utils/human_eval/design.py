@@ -7,11 +7,7 @@ on purpose: recruiting raters, and replacing one who drops out, which no seed ca
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,88 +18,15 @@ from scipy import stats
 from ..errors import InputError, nearest
 from ..tables import check
 from ..wording import attributes
-from .simulation import check_deviations
+from .checks import check_name, deviations, floats, generator, real, share, short, whole
+from .key import COLUMNS, Study
 
-KEY_FORMAT = 1
 # Consonants only: no code is a word, and no spreadsheet takes one for a number.
 _LETTERS = np.array(list("bcdfghjkmnpqrstvwxz"))
 _CODE_LENGTH = 8
 _ROUNDS = 12  # through all pairs of raters, where no exchange makes a design any better
-
-
-@dataclass(frozen=True)
-class Study:
-    """A blind rating study: everything that forms are made from and that answers are read with.
-
-    `assignment`: one row for every explanation that a rater sees (rater_id, number from 1 in the
-    rater's own order, code, sample_id, system). `explanations`: sample_id, system, text.
-    `samples`: sample_id, history (item_ids, oldest first), item_id. `items`: item_id, label (title
-    and year), facts (text). `save` writes the key file: whoever has it can unblind the study.
-    """
-
-    name: str
-    noun: str
-    seed: int
-    assignment: pd.DataFrame
-    explanations: pd.DataFrame
-    samples: pd.DataFrame
-    items: pd.DataFrame
-
-    @property
-    def raters(self) -> list[str]:
-        """The raters' ids, in order."""
-        return sorted(self.assignment["rater_id"].unique())
-
-    def of(self, rater_id: str) -> pd.DataFrame:
-        """The rows of one rater in the order in which they are shown."""
-        if rater_id not in self.raters:
-            raise InputError(
-                f"study '{self.name}' has no rater {rater_id!r}: {nearest(rater_id, self.raters)}"
-            )
-        rows = self.assignment[self.assignment["rater_id"] == rater_id]
-        return rows.sort_values("number").reset_index(drop=True)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the key file (JSON)."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"format": KEY_FORMAT, "name": self.name, "noun": self.noun, "seed": self.seed}
-        tables = {name: getattr(self, name).to_dict("list") for name in _COLUMNS}
-        path.write_text(
-            json.dumps(content | tables, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
-        return path
-
-    @classmethod
-    def load(cls, path: str | Path) -> Study:
-        """Read a key file; `InputError` where it is none."""
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; `design` writes the key file of a study")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != KEY_FORMAT:
-                raise InputError(
-                    f"{path}: key format {content['format']}, this version reads {KEY_FORMAT}; "
-                    "use the version that made the study"
-                )
-            tables = {
-                name: pd.DataFrame({column: content[name][column] for column in columns})
-                for name, columns in _COLUMNS.items()
-            }
-            return cls(content["name"], content["noun"], int(content["seed"]), **tables)
-        except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: not a key file of a study ({error!r})") from error
-
-
-_COLUMNS: dict[str, list[str]] = {
-    "assignment": ["rater_id", "number", "code", "sample_id", "system"],
-    "explanations": ["sample_id", "system", "text"],
-    "samples": ["sample_id", "history", "item_id"],
-    "items": ["item_id", "label", "facts"],
-}
+_TRIES = 60_000  # of an exchange; with more than a hundred raters that is less than the rounds
+_MOST_RATERS, _MOST_SAMPLES = 500, 100_000
 
 
 def make_study(
@@ -133,21 +56,21 @@ def make_study(
 
     Raises `InputError` for an impossible size, an unknown system, and too few samples.
     """
+    check_name("study name", name)
+    max_history, n_samples = whole("max_history", max_history), whole("n_samples", n_samples)
+    raters = whole("raters", raters, 1, _MOST_RATERS)
+    rng = generator(seed)
     check(explanations, "explanations")
     check(samples, "samples")
     check(items, "items")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise InputError(f"study name {name!r}: use letters, digits, '-' and '_' (it names files)")
-    if max_history < 1:
-        raise InputError(f"max_history must be at least 1, found {max_history}")
     present = sorted(explanations["system"].unique())
     chosen = list(present if systems is None else systems)
     for system in chosen:
         if system not in present:
-            raise InputError(f"system {system!r} explained nothing: {nearest(system, present)}")
+            hint = nearest(str(system), present)
+            raise InputError(f"system {short(system)} explained nothing: {hint}")
     if len(set(chosen)) != len(chosen) or not chosen:
         raise InputError("systems: name each system once, and at least one")
-    rng = np.random.default_rng(seed)
     told = explanations[explanations["system"].isin(chosen)]
     drawn = _draw(told, samples, len(chosen), n_samples, max_history, rng)
     incidence = blocks(raters, n_samples, raters_per_sample, seed=seed)
@@ -171,8 +94,8 @@ def make_study(
         name,
         noun,
         seed,
-        assignment[_COLUMNS["assignment"]],
-        keep[_COLUMNS["explanations"]].sort_values(["sample_id", "system"], ignore_index=True),
+        assignment[list(COLUMNS["assignment"])],
+        keep[list(COLUMNS["explanations"])].sort_values(["sample_id", "system"], ignore_index=True),
         drawn,
         _labels(drawn, items, facts),
     )
@@ -187,8 +110,6 @@ def _draw(
     rng: np.random.Generator,
 ) -> pd.DataFrame:
     """`n` samples that all systems explained: distinct histories, users as many as there are."""
-    if n < 1:
-        raise InputError(f"n_samples must be at least 1, found {n}")
     times = told.groupby("sample_id").size()
     fit = samples[samples["sample_id"].isin(times.index[times == systems])]
     fit = fit.assign(history=[list(ids)[-max_history:] for ids in fit["history"]])
@@ -201,7 +122,7 @@ def _draw(
         )
     turn = fit.groupby("user_id").cumcount().to_numpy()
     drawn = fit.iloc[np.argsort(turn, kind="stable")[:n]]
-    return drawn[_COLUMNS["samples"]].reset_index(drop=True)
+    return drawn[list(COLUMNS["samples"])].reset_index(drop=True)
 
 
 def blocks(
@@ -218,12 +139,10 @@ def blocks(
     >>> blocks(4, 6, 2).astype(int).sum(axis=0), blocks(4, 6, 2).sum(axis=1)
     (array([2, 2, 2, 2, 2, 2]), array([3, 3, 3, 3]))
     """
-    for what, value in {"raters": raters, "n_samples": samples}.items():
-        if value < 1:
-            raise InputError(f"{what} must be at least 1, found {value}")
+    raters = whole("raters", raters, 1, _MOST_RATERS)
+    samples = whole("n_samples", samples, 1, _MOST_SAMPLES)
     replicas = raters if raters_per_sample is None else raters_per_sample
-    if not 1 <= replicas <= raters:
-        raise InputError(f"raters_per_sample must be between 1 and {raters}, found {replicas}")
+    replicas = whole("raters_per_sample", replicas, most=raters)
     size, rest = divmod(samples * replicas, raters)
     if rest:
         fits = [r for r in range(1, raters + 1) if samples * r % raters == 0]
@@ -231,14 +150,14 @@ def blocks(
             f"raters_per_sample {replicas}: {samples} samples x {replicas} is no multiple of "
             f"{raters} raters; choose one of: {', '.join(map(str, fits))}, or another size"
         )
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     given = np.zeros((raters, samples))  # 0 and 1; floats multiply fastest
     places = np.arange(raters * size)
     given[places // size, places % samples] = 1
     given = given[:, rng.permutation(samples)]
     pairs = np.column_stack(np.triu_indices(raters, 1))
     overlap = given @ given.T
-    for a, b in np.concatenate([rng.permutation(pairs) for _ in range(_ROUNDS)]):
+    for a, b in np.concatenate([rng.permutation(pairs) for _ in range(_ROUNDS)])[:_TRIES]:
         if np.ptp(overlap[tuple(pairs.T)]) <= 1:
             break
         mine, theirs = np.flatnonzero(given[a] > given[b]), np.flatnonzero(given[b] > given[a])
@@ -290,8 +209,11 @@ def _labels(drawn: pd.DataFrame, items: pd.DataFrame, facts: bool) -> pd.DataFra
             f"items: no row for item_id {lost[0]!r}, which a sample of the study shows"
         )
     years = known["year"] if "year" in known.columns else pd.Series(np.nan, index=known.index)
+    years = years.to_numpy(float, na_value=np.nan)
     labels = [
-        title if pd.isna(year) or title.endswith(f"({int(year)})") else f"{title} ({int(year)})"
+        title
+        if not np.isfinite(year) or title.endswith(f"({int(year)})")
+        else f"{title} ({int(year)})"
         for title, year in zip(known["title"], years, strict=True)
     ]
     kinds = {kind: values for kind, values in attributes(known).items() if kind != "decade"}
@@ -358,11 +280,16 @@ def power(
     >>> power(0.5, samples=20, raters=30).round(2).item()
     0.96
     """
-    check_deviations(sample_sd=sample_sd, rater_sd=rater_sd, noise_sd=noise_sd)
-    if not 0 < level < 1:
-        raise InputError(f"level must lie between 0 and 1, found {level}")
-    m, n = np.asarray(samples, float), np.asarray(raters, float)
-    each = n if raters_per_sample is None else np.minimum(np.asarray(raters_per_sample, float), n)
+    deviations(sample_sd=sample_sd, rater_sd=rater_sd, noise_sd=noise_sd)
+    real("level", share("level", level), 1e-12)
+    m, n, size = (
+        floats("samples", samples),
+        floats("raters", raters),
+        floats("difference", difference),
+    )
+    each = n
+    if raters_per_sample is not None:
+        each = np.minimum(floats("raters_per_sample", raters_per_sample), n)
     if (m < 2).any() or (n < 2).any() or (each < 1).any():
         raise InputError("power needs at least 2 samples, 2 raters and 1 rater per sample")
     parts = [sample_sd**2 / m, rater_sd**2 / n, 2 * noise_sd**2 / (m * each)]
@@ -370,7 +297,7 @@ def power(
     freedom = [m - 1, n - 1, np.maximum(m * each - m - n + 1, 1)]
     shares = sum((part / variance) ** 2 / df for part, df in zip(parts, freedom, strict=True))
     df = 1 / np.maximum(shares, np.finfo(float).tiny)
-    shift = np.minimum(np.abs(np.asarray(difference, float)) / np.sqrt(variance), 1e3)
+    shift = np.minimum(np.abs(size) / np.sqrt(variance), 1e3)
     limit = stats.t.ppf(1 - level / 2, df)
     # scipy's nct loses digits far out: where the shift dwarfs the limit, power is 1.
     sure = shift > limit + 12
@@ -398,11 +325,12 @@ def required(
     >>> required(0.3, raters=[3, 30])[["raters", "samples"]].values.tolist()
     [[3, <NA>], [30, 35]]
     """
-    if not 0 < wanted < 1:
-        raise InputError(f"wanted: a power lies between 0 and 1, found {wanted}")
-    sizes = np.arange(2, most_samples + 1)
+    real("difference", difference)
+    share("wanted", wanted)
+    sizes = np.arange(2, whole("most_samples", most_samples, 2, _MOST_SAMPLES) + 1)
     rows = []
     for n in raters:
+        whole("raters", n, 2)
         reached = power(
             difference, samples=sizes, raters=n, raters_per_sample=raters_per_sample, **model
         )

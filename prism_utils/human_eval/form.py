@@ -19,7 +19,8 @@ from typing import Any
 from ..errors import InputError
 from ..wording import plural, verbs
 from .agreement import LIKERT
-from .design import Study
+from .checks import check_output, plain, read_json, write_whole
+from .key import Study
 from .simulation import DIMENSIONS
 
 
@@ -31,13 +32,8 @@ def load_guide(path: str | Path | None = None) -> dict[str, Any]:
     `calibration` (history, item, text, ratings, why). In questions, definitions and advice `{noun}`
     and `{do}` become the study's words. Raises `InputError` naming the part that does not fit.
     """
-    source = str(path) if path else "guide.json"
-    try:
-        packaged = resources.files(__package__) / "guide.json"
-        text = (Path(path) if path else packaged).read_text(encoding="utf-8")
-        guide: dict[str, Any] = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{source}: not a readable guide ({error})") from error
+    source = Path(path) if path else Path(__file__).with_name("guide.json")
+    guide = read_json(source, "a readable guide, as the package's guide.json")
 
     def need(holds: bool, what: str) -> None:
         if not holds:
@@ -47,7 +43,6 @@ def load_guide(path: str | Path | None = None) -> dict[str, Any]:
         right = isinstance(value, list) and all(isinstance(each, str) for each in value)
         return right and count in (None, len(value))
 
-    need(isinstance(guide, dict), "must be a JSON object")
     parts = {"advice": list, "setting": dict, "dimensions": dict, "calibration": list}
     for part, kind in parts.items():
         need(isinstance(guide.get(part), kind), f"'{part}' is missing or of another kind")
@@ -58,6 +53,7 @@ def load_guide(path: str | Path | None = None) -> dict[str, Any]:
         set(guide["dimensions"]) == set(DIMENSIONS), f"'dimensions' must be {', '.join(DIMENSIONS)}"
     )
     for name, about in guide["dimensions"].items():
+        need(isinstance(about, dict), f"dimension '{name}' must be a JSON object")
         for part in ("question", "definition", "low", "high"):
             need(isinstance(about.get(part), str), f"dimension '{name}' needs '{part}', a text")
         pairs = about.get("levels")
@@ -65,7 +61,9 @@ def load_guide(path: str | Path | None = None) -> dict[str, Any]:
             isinstance(pairs, list) and len(pairs) == 5 and all(texts(pair, 2) for pair in pairs),
             f"dimension '{name}' needs five 'levels', each an example and why",
         )
+    need(bool(guide["calibration"]), "'calibration' needs a sample for practice")
     for number, sample in enumerate(guide["calibration"], start=1):
+        need(isinstance(sample, dict), f"calibration {number} must be a JSON object")
         for part in ("item", "text", "why"):
             need(isinstance(sample.get(part), str), f"calibration {number} needs '{part}', a text")
         need(texts(sample.get("history")), f"calibration {number} needs a history")
@@ -73,7 +71,7 @@ def load_guide(path: str | Path | None = None) -> dict[str, Any]:
         need(
             isinstance(ratings, dict)
             and set(ratings) == set(DIMENSIONS)
-            and all(rating in LIKERT for rating in ratings.values()),
+            and all(type(rating) is int and rating in LIKERT for rating in ratings.values()),
             f"calibration {number} needs a rating from 1 to 5 for each dimension",
         )
     return guide
@@ -122,7 +120,7 @@ def render(
     # Answers kept in a browser belong to this very form, not to another of the same name.
     data["digest"] = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:12]
     # As JSON in a data block: with these escaped, no text can end the block or start another.
-    text = json.dumps(data, ensure_ascii=False)
+    text = plain(json.dumps(data, ensure_ascii=False))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     template = (resources.files(__package__) / "form.html").read_text(encoding="utf-8")
@@ -145,13 +143,15 @@ def write_forms(
     guide: dict[str, Any] | None = None,
     send_to: str = "",
 ) -> list[Path]:
-    """Write the form of every rater as <study>_<rater>.html into `folder`; their paths."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for rater_id in study.raters:
-        path = folder / f"{study.name}_{rater_id}.html"
-        form = render(study, rater_id, guide=guide, send_to=send_to)
-        path.write_text(form, encoding="utf-8", newline="\n")
-        paths.append(path)
-    return paths
+    """Write the form of every rater as <study>_<rater>.html into `folder`; their paths.
+
+    Raises `InputError` where `folder` is a file, or cannot be written.
+    """
+    folder = check_output("folder", Path(folder), folder=True)
+    return [
+        write_whole(
+            folder / f"{study.name}_{rater_id}.html",
+            render(study, rater_id, guide=guide, send_to=send_to),
+        )
+        for rater_id in study.raters
+    ]

@@ -24,6 +24,7 @@ from ..errors import InputError, nearest
 from ..statistics import bootstrap_totals, interval
 from ..tables import check
 from .agreement import LIKERT, Agreement, checked
+from .checks import floats, resampling, share, short
 
 Array = npt.NDArray[np.float64]
 
@@ -40,14 +41,14 @@ def describe(ratings: pd.DataFrame, categories: Sequence[int] = LIKERT) -> pd.Da
        mean  median     sd    4    5
     0   4.5     4.5  0.707  0.5  0.5
     """
-    checked(ratings, categories)
+    ratings = checked(ratings, categories)
     grouped = ratings.groupby(["dimension", "system"])
     table = grouped.agg(
         n=("rating", "size"), raters=("rater_id", "nunique"), samples=("sample_id", "nunique"),
         mean=("rating", "mean"), median=("rating", "median"), sd=("rating", "std"),
     ).fillna({"sd": 0.0})  # fmt: skip
     for step in categories:
-        table[str(step)] = grouped["rating"].agg(
+        table[f"{step:g}"] = grouped["rating"].agg(
             lambda given, step=step: float((given == step).mean())
         )
     return table.reset_index()
@@ -80,12 +81,16 @@ def compare_systems(
     By default every pair of systems that some rater saw on the same sample. Raises `InputError` for
     an unknown system and for an asked pair with fewer than two such differences.
     """
-    checked(ratings, categories)
+    ratings, level = checked(ratings, categories), share("level", level)
     systems = sorted(ratings["system"].unique())
-    asked = None if pairs is None else list(pairs)
-    for name in (name for pair in asked or [] for name in pair):
-        if name not in systems:
-            raise InputError(f"pairs: system {name!r} has no ratings; {nearest(name, systems)}")
+    asked = None if pairs is None else list(dict.fromkeys(map(tuple, pairs)))
+    for pair in asked or []:
+        for name in pair:
+            if name not in systems:
+                hint = nearest(str(name), systems)
+                raise InputError(f"pairs: system {short(name)} has no ratings; {hint}")
+        if len(pair) != 2 or pair[0] == pair[1]:
+            raise InputError(f"pairs: {short(pair)}: give two systems")
     every = [(a, b) for i, a in enumerate(systems) for b in systems[i + 1 :]]
     rows = []
     for dimension, group in ratings.groupby("dimension"):
@@ -149,7 +154,9 @@ def crossed_effects(difference: pd.Series) -> dict[str, float]:
     `difference` has the index levels rater_id and sample_id, a row for each rater and sample. With
     one rater, one sample, or one row for each of either, its effect is not told from the rest.
     """
-    values = difference.to_numpy(dtype=float)
+    values = floats("difference", difference)
+    if len(values) < 2 or not {"rater_id", "sample_id"} <= {*difference.index.names}:
+        raise InputError("difference: need two rows with the index levels rater_id and sample_id")
     sides = {side: pd.factorize(difference.index.get_level_values(f"{side}_id"))[0]
              for side in ("rater", "sample")}  # fmt: skip
     n = len(values)
@@ -233,12 +240,15 @@ def agreement_with_scores(
     dealt out anew to other samples, all systems of a sample together), p_holm, n, samples. The
     intervals resample samples and keep the ranks. Remarks name what does not vary.
     """
-    checked(ratings, categories)
+    ratings = checked(ratings, categories)
     check(scores, "scores")
+    resampling(resamples, seed, level)
     known = set(scores["metric"])
-    for metric in metrics:
+    if not known:
+        raise InputError("scores: the table is empty")
+    for metric in (metrics := list(dict.fromkeys(metrics))):
         if metric not in known:
-            raise InputError(f"metrics: no scores of {metric!r}; {nearest(metric, known)}")
+            raise InputError(f"metrics: no scores of {metric!r}; {nearest(str(metric), known)}")
     rows: list[dict[str, Any]] = []
     remarks = []
     for dimension, group in ratings.groupby("dimension"):

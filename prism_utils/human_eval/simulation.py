@@ -19,18 +19,14 @@ from statsmodels.stats.proportion import proportion_confint
 
 from ..errors import InputError
 from ..tables import check
+from .checks import deviations, floats, generator, real, share, short, whole
+from .coefficients import numbers
 from .likert import crossed_from_squares
 
 DIMENSIONS = ("faithfulness", "personalization", "persuasiveness")
+_MOST_RATINGS = 50_000_000  # at once: what memory holds
 
 Array = npt.NDArray[np.float64]
-
-
-def check_deviations(**deviations: float) -> None:
-    """Raise `InputError` for a standard deviation, named by its parameter, that cannot be one."""
-    for name, value in deviations.items():
-        if not value >= 0:
-            raise InputError(f"{name}: a standard deviation cannot be {value}")
 
 
 def simulate_ratings(
@@ -52,16 +48,23 @@ def simulate_ratings(
     deviations in points. The draws do not depend on them: the same seed gives the same people,
     only noisier.
     """
-    check_deviations(spread=spread, bias=bias, taste=taste, noise=noise)
-    if raters < 1:
-        raise InputError(f"raters: need at least 1, got {raters}")
-    for column in ("sample_id", "system"):
-        if column not in subjects.columns:
-            raise InputError(f"subjects: column '{column}' is missing")
-    shape = (len(subjects), raters, len(dimensions))
-    rng = np.random.default_rng(seed)
-    plain = subjects["quality"] if "quality" in subjects.columns else pd.Series(3.0, subjects.index)
-    mean = np.column_stack([subjects.get(name, plain).to_numpy(float) for name in dimensions])
+    deviations(spread=spread, bias=bias, taste=taste, noise=noise)
+    check(subjects.assign(text=""), "explanations", source="subjects")
+    if isinstance(dimensions, str) or not len(dimensions) or len({*dimensions}) < len(dimensions):
+        raise InputError(f"dimensions: give a list of names, each once, not {short(dimensions)}")
+    shape = (len(subjects), whole("raters", raters), len(dimensions))
+    whole("subjects x raters x dimensions", int(np.prod(shape, dtype=float)), most=_MOST_RATINGS)
+    rng = generator(seed)
+    usual = subjects["quality"] if "quality" in subjects.columns else pd.Series(3.0, subjects.index)
+    mean = numbers(
+        pd.concat([subjects.get(name, usual) for name in dimensions], axis=1),
+        "subjects",
+        "rows x qualities",
+    )
+    if np.isnan(mean).any():
+        raise InputError(
+            f"subjects: row {int(np.isnan(mean).any(axis=1).argmax()) + 1} has no quality"
+        )
     quality = mean[:, None, :] + spread * rng.standard_normal((shape[0], 1, shape[2]))
     lenience = bias * rng.standard_normal((1, raters, 1))
     latent = quality + lenience + noise * rng.standard_normal(shape)
@@ -120,11 +123,13 @@ def expected_agreement(
     >>> round(expected_agreement([1, 5], 0.1)["kappa"], 3)
     1.0
     """
-    check_deviations(noise=noise)
-    q = np.asarray(quality, dtype=float).ravel()
-    weight = np.full(len(q), 1 / max(len(q), 1)) if weights is None else np.asarray(weights, float)
-    if not len(q) or weight.shape != q.shape or not weight.sum() > 0:
-        raise InputError("quality: need one value or more, and one weight for each")
+    deviations(noise=noise)
+    q = floats("quality", quality).ravel()
+    equal = np.full(len(q), 1 / max(len(q), 1))
+    weight = floats("weights", equal if weights is None else weights)
+    fits = bool(len(q)) and weight.shape == q.shape
+    if not fits or (weight < 0).any() or not 0 < weight.sum() < np.inf:
+        raise InputError("quality: need one value or more, and one weight for each, none negative")
     chances = _step_chances(q, noise)
     share = weight / weight.sum() @ chances
     met = np.einsum("i,ic,ik->ck", weight / weight.sum(), chances, chances)
@@ -153,8 +158,9 @@ def _step_chances(quality: Array, noise: float) -> Array:
 
 def normal_quality(mean: float, sd: float, points: int = 201) -> Array:
     """`points` equally likely values of a normal distribution: a `quality` without drawing."""
-    check_deviations(sd=sd)
-    return mean + sd * stats.norm.ppf((np.arange(points) + 0.5) / points)
+    deviations(sd=sd)
+    ranks = (np.arange(whole("points", points, most=_MOST_RATINGS)) + 0.5) / points
+    return real("mean", mean) + sd * stats.norm.ppf(ranks)
 
 
 def latent_normal(mean: float, sd: float) -> tuple[float, float]:
@@ -170,12 +176,12 @@ def latent_normal(mean: float, sd: float) -> tuple[float, float]:
         found = share @ steps
         return np.array([found - mean, np.sqrt(share @ (steps - found) ** 2) - sd])
 
-    if not 1 < mean < 5 or not sd > 0:
+    if not 1 < real("mean", mean) < 5 or not real("sd", sd) > 0:
         raise InputError(
             f"mean {mean}, sd {sd}: need a mean within 1 to 5 and a positive deviation"
         )
     answer = optimize.root(misses, [mean, np.log(sd)])
-    if not answer.success or np.abs(misses(answer.x)).max() > 1e-6:
+    if not answer.success or np.abs(misses(answer.x)).max() > 1e-6 or answer.x[1] > 10:
         raise InputError(f"mean {mean}, sd {sd}: no rounded normal on 1 to 5 has them")
     return float(answer.x[0]), float(np.exp(answer.x[1]))
 
@@ -205,11 +211,17 @@ def null_rejections(
     Pearson), trials. "crossed effects on differences" is what `likert.compare_systems` reports,
     fitted here by the analysis of variance, which is the same on complete data.
     """
-    check_deviations(lenience=lenience, difficulty=difficulty, rater_slope=rater_slope,
+    deviations(lenience=lenience, difficulty=difficulty, rater_slope=rater_slope,
                 sample_slope=sample_slope, noise=noise)  # fmt: skip
-    if min(raters, samples) < 3 or trials < 1:
-        raise InputError("null_rejections: need three raters, three samples and a trial at least")
-    rng = np.random.default_rng(seed)
+    share("alpha", alpha)
+    for name, value, least in (
+        ("raters", raters, 3),
+        ("samples", samples, 3),
+        ("trials", trials, 1),
+    ):
+        whole(name, value, least)
+    whole("raters x samples", raters * samples, most=_MOST_RATINGS // 10)
+    rng = generator(seed)
     found: dict[str, list[Array]] = {}
     block = max(1, 2_000_000 // (raters * samples))
     for start in range(0, trials, block):

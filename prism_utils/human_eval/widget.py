@@ -12,9 +12,10 @@ from typing import Any
 
 from IPython.display import HTML
 
+from .checks import whole
 from .collect import Collected, collect_texts
-from .design import Study
 from .form import render
+from .key import Study
 
 
 def show(
@@ -29,7 +30,7 @@ def show(
     form = render(study, rater_id or study.raters[0], guide=guide, send_to=send_to)
     return HTML(
         f'<div><iframe title="Rating study {html.escape(study.name)}" width="100%" '
-        f'height="{int(height)}" style="border:1px solid #8a939e" '
+        f'height="{whole("height", height)}" style="border:1px solid #8a939e" '
         f'srcdoc="{html.escape(form)}"></iframe></div>'
     )
 
