@@ -166,8 +166,8 @@ class PromptWriter:
         texts = [None] * len(histories) if input_texts is None else input_texts
         marked = evidence if mark_evidence and evidence is not None else [()] * len(histories)
         for history, text, movers in zip(histories, texts, marked, strict=True):
-            shown = list(history)[max(len(history) - max_history, 0) :]
-            moved = self._separator.join(titles.get(i, i) for i in movers if i in shown)
+            shown = history[max(len(history) - max_history, 0) :]
+            moved = self._separator.join(titles.get(i, i) for i in movers if i in list(shown))
             reasons.append(self._evidence.format(evidence=moved) if moved else "")
             if isinstance(text, str):
                 units.append(text.split())
@@ -239,7 +239,8 @@ def well_formed(text: str) -> str:
     True
     """
     try:
-        text.encode()
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text

@@ -31,7 +31,7 @@ from ..students.inputs import (
     token_counter,
     whole,
 )
-from .asked import Asked, of_requests, of_samples, options
+from .asked import Asked, judged, of_requests, of_samples, options
 
 BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8", "graph")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -242,7 +242,8 @@ class Explainer:
         starts = range(0, len(order), self.batch_size)
         for start in tqdm(starts, disable=not self.progress, desc=self.name, unit="batch"):
             batch = order[start : start + self.batch_size]
-            output = self.backend.generate([inputs[i] for i in batch], rows[batch], **given)
+            with judged(given):
+                output = self.backend.generate([inputs[i] for i in batch], rows[batch], **given)
             decoded = self.tokenizer.batch_decode(output, skip_special_tokens=True)
             for i, text, written in zip(batch, decoded, output, strict=True):
                 texts[i], tokens[i] = text.strip(), len(written)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 
 from .. import tables
 from ..errors import InputError, nearest
+from ..students.folders import in_short
 from ..students.inputs import whole
 
 KEYS = ("history", "item", "user_id", "evidence")
@@ -145,9 +147,9 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
 _SWITCHES = ("do_sample", "renormalize_logits", "remove_invalid_values", "use_cache")
 _JUDGED_ELSEWHERE = ("early_stopping", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens",
                      "sequence_bias", "exponential_decay_length_penalty", "forced_bos_token_id",
-                     "forced_eos_token_id", "logits_processor", "stopping_criteria",
-                     "prefix_allowed_tokens_fn")  # fmt: skip
-OPTIONS = (*_WHOLE, *_NUMBERS, *_SWITCHES, *_JUDGED_ELSEWHERE)
+                     "forced_eos_token_id")  # fmt: skip
+_CALLED = ("logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn")
+OPTIONS = (*_WHOLE, *_NUMBERS, *_SWITCHES, *_JUDGED_ELSEWHERE, *_CALLED)
 
 
 def options(given: Mapping[str, Any], max_new_tokens: int) -> dict[str, Any]:
@@ -180,3 +182,19 @@ def options(given: Mapping[str, Any], max_new_tokens: int) -> dict[str, Any]:
             f"max_new_tokens={asked['max_new_tokens']}"
         )
     return asked
+
+
+@contextmanager
+def judged(given: Mapping[str, Any]) -> Iterator[None]:
+    """Whatever is raised for an option that transformers alone can judge becomes an `InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        names = ", ".join(name for name in _JUDGED_ELSEWHERE if name in given)
+        if not names:
+            raise
+        raise InputError(
+            f"explain: {names}: generate takes no such value ({in_short(error)})"
+        ) from error

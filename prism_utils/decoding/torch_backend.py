@@ -14,12 +14,23 @@ import torch
 from transformers import GenerationConfig
 
 from ..errors import InputError
-from ..students.folders import check_weights, in_short, read_config, read_json
+from ..students.folders import (
+    check_weights,
+    in_short,
+    read_config,
+    read_json,
+    weight_shapes,
+)
+from ..students.inputs import whole
 from ..students.prism import PrismConfig, PrismForConditionalGeneration
 from .shape import check_lengths
 
 # Whatever a generation_config says: what comes back is a text for each request.
 _ONE_TEXT = {"num_return_sequences": 1, "return_dict_in_generate": False}
+
+_SIZES = ("vocab_size", "d_model", "max_position_embeddings", "encoder_layers", "decoder_layers",
+          "encoder_attention_heads", "decoder_attention_heads", "encoder_ffn_dim",
+          "decoder_ffn_dim")  # fmt: skip
 
 
 class TorchBackend:
@@ -30,7 +41,7 @@ class TorchBackend:
     def __init__(self, model: PrismForConditionalGeneration) -> None:
         self.model = model.eval()
         self.config = model.config
-        self.known = self.config.num_users  # users in its table
+        self.known = getattr(self.config, "num_users", 0)  # users in its table
         self.positions = (self.config.max_position_embeddings,) * 2  # tokens in and out
 
     @classmethod
@@ -41,19 +52,8 @@ class TorchBackend:
         there, whole and of one student.
         """
         target = _device(device)
-        path = folder / "config.json"
-        stated = read_config(folder, "prism")
-        rules = folder / "generation_config.json"
-        try:
-            config = PrismConfig.from_dict(stated)
-            GenerationConfig.from_dict(read_json(rules) if rules.exists() else {})
-            with torch.device("meta"):  # sizes alone
-                empty = PrismForConditionalGeneration(config)
-        except InputError as error:
-            raise error if str(folder) in str(error) else InputError(f"{path}: {error}") from None
-        except Exception as error:  # each library's own, for a value of another kind or range
-            raise InputError(f"{path}: describes no student ({in_short(error)})") from error
-        check_weights(folder, empty)
+        config, empty = _described(folder)
+        weights = check_weights(folder, empty)
         model = PrismForConditionalGeneration.from_pretrained(
             folder,
             config=config,
@@ -61,6 +61,9 @@ class TorchBackend:
             use_safetensors=True,
             local_files_only=True,
         )
+        for name, weight in model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise InputError(f"{weights}: {name} is not finite; train the student again")
         _check_tokens(folder, model)
         return cls(model.to(target))  # type: ignore[arg-type]
 
@@ -106,6 +109,26 @@ def _device(name: str | None) -> torch.device:
     except Exception as error:  # AssertionError, RuntimeError and others, as the device has it
         raise InputError(f"device {name!r} is not here ({in_short(error)}); take 'cpu'") from error
     return device
+
+
+def _described(folder: Path) -> tuple[PrismConfig, PrismForConditionalGeneration]:
+    """The configuration in a folder, and a student of its sizes without weights."""
+    path, rules = folder / "config.json", folder / "generation_config.json"
+    stated, generation = read_config(folder, "prism"), read_json(rules) if rules.exists() else {}
+    _, weights = weight_shapes(folder)
+    try:
+        config = PrismConfig.from_dict(stated)
+        for name in _SIZES:
+            # Each layer has weights of its own: more layers than weights are no layers.
+            if whole(name, getattr(config, name), 1) > len(weights) and name.endswith("_layers"):
+                raise InputError(f"{name}={getattr(config, name)} is more than the weights have")
+        GenerationConfig.from_dict(generation)
+        with torch.device("meta"):
+            return config, PrismForConditionalGeneration(config)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # each library's own, for a value of another kind or range
+        raise InputError(f"{path}: describes no student ({in_short(error)})") from error
 
 
 def _check_tokens(folder: Path, model: PrismForConditionalGeneration) -> None:

@@ -118,7 +118,7 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
         raise _own_code(path)
     if config.get("model_type") != kind:
         found = in_short(repr(config.get("model_type")))
-        raise InputError(f"{path}: model_type must be {kind!r}, found {found}; name a {kind}")
+        raise InputError(f"{path}: model_type is {found}, not {kind!r}; name a folder of that kind")
     return config
 
 
@@ -153,14 +153,19 @@ def weight_shapes(folder: Path) -> tuple[Path, dict[str, tuple[int, ...]]]:
     for path in files:
         try:
             with safe_open(path, framework="numpy") as held:
-                shapes |= {name: tuple(held.get_slice(name).get_shape()) for name in held.keys()}
+                weights = {name: held.get_slice(name) for name in held.keys()}
+                shapes |= {name: tuple(weight.get_shape()) for name, weight in weights.items()}
+                kinds = {name: weight.get_dtype() for name, weight in weights.items()}
         except Exception as error:  # safetensors' own, and whatever opening a file raises
             raise unreadable(path, "safetensors", error) from error
+        for name, kind in kinds.items():
+            if kind not in ("F64", "F32", "F16", "BF16"):
+                raise InputError(f"{path}: {name} is {kind}; only floating-point weights are read")
     return source, shapes
 
 
-def check_weights(folder: Path, model: Any) -> None:
-    """Raise `InputError` unless a folder holds the weights of `model` (a torch module), no others.
+def check_weights(folder: Path, model: Any) -> Path:
+    """Where the weights are; `InputError` unless they are those of `model` (a torch module).
 
     A weight that has several names (tied embeddings) need stand there under one of them.
     """
@@ -179,6 +184,7 @@ def check_weights(folder: Path, model: Any) -> None:
     for name in found:
         if name not in wanted:
             raise InputError(f"{source}: has {name}, which config.json knows nothing of; {_AGAIN}")
+    return source
 
 
 def load_tokenizer(folder: Path, config: Any) -> Any:
@@ -202,6 +208,8 @@ def load_tokenizer(folder: Path, config: Any) -> Any:
         except Exception as own:
             raise unreadable(path, "a tokenizer", own) from error
         raise unreadable(folder / "tokenizer_config.json", "a tokenizer's", error) from error
+    if not tokenizer("a", add_special_tokens=False)["input_ids"]:
+        raise unreadable(path, "a tokenizer", "it knows no letters")
     check_vocabulary(path, len(tokenizer), config.vocab_size)
     return tokenizer
 
