@@ -150,7 +150,7 @@ class Explainer:
         settings, users, items = read_parts(folder)
         parts = folder, settings, users
         held: Backend
-        if (folder / "export.json").exists():
+        if any((folder / name).exists() for name in ("export.json", "encoder.onnx")):
             from .onnx_backend import OnnxBackend
 
             exported = OnnxBackend.load(folder)

@@ -186,7 +186,7 @@ def options(given: Mapping[str, Any], max_new_tokens: int) -> dict[str, Any]:
 
 @contextmanager
 def judged(given: Mapping[str, Any]) -> Iterator[None]:
-    """Whatever is raised for an option that transformers alone can judge becomes an `InputError`."""
+    """What is raised for an option that transformers alone can judge becomes an `InputError`."""
     try:
         yield
     except InputError:

@@ -85,9 +85,8 @@ class OnnxBackend:
         arrays = {name: _array(folder / f"{name}.npy", shape.width) for name in ARRAYS}
         vocabulary = len(arrays["embeddings"])
         if arrays["output_bias"].shape != (vocabulary,):
-            raise InputError(
-                f"{folder / 'output_bias.npy'}: is none of {vocabulary} tokens; {_AGAIN}"
-            )
+            path = folder / "output_bias.npy"
+            raise InputError(f"{path}: is not of {vocabulary} tokens; {_AGAIN}")
         try:
             shape.check_vocabulary(vocabulary)
         except InputError as error:
