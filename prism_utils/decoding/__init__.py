@@ -31,7 +31,8 @@ from ..students.inputs import (
     token_counter,
     whole,
 )
-from .asked import Asked, judged, of_requests, of_samples, options
+from ..students.options import judged, options
+from .asked import Asked, of_requests, of_samples
 
 BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8", "graph")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -197,9 +198,9 @@ class Explainer:
 
         History and item are ids of the catalogue or, where no such id is there, titles as text;
         user_id may be missing or unknown; evidence, for a student that was trained to see it
-        marked, names history items. Lists may be arrays, Series and the like. `generation`
-        (`asked.OPTIONS`) goes to `generate`; the default is greedy. An item whose title does not
-        fit the student's budget is cut, and `item_cut` says so.
+        marked, names history items. Lists may be arrays, Series and the like. An item whose title
+        does not fit the student's budget is cut, and `item_cut` says so. `generation` goes to
+        `generate` (`students.options`); the default is greedy.
 
         Raises `InputError`, with the request's number, for what is no request, and for options
         that are unknown, make no sense or change what comes back.

@@ -7,17 +7,13 @@ text. Left out: what they mean, which the explainer looks up, and the cutting of
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import pandas as pd
 
 from .. import tables
 from ..errors import InputError, nearest
-from ..students.folders import in_short
-from ..students.inputs import whole
 
 KEYS = ("history", "item", "user_id", "evidence")
 
@@ -121,80 +117,3 @@ def _texts(values: Any, where: str) -> list[str]:
     if all(type(text) is str and text and not text.isspace() for text in texts):
         return texts
     return [_text(text, f"{where}: entry {n}") for n, text in enumerate(texts, start=1)]
-
-
-# Options of `generate` that shape a text: whole numbers with the least, other numbers with what
-# they must be, switches, and what only transformers can judge.
-_WHOLE = {
-    "max_new_tokens": 1,
-    "min_new_tokens": 0,
-    "num_beams": 1,
-    "top_k": 0,
-    "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0,
-}
-_NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
-    **dict.fromkeys(
-        ("temperature", "repetition_penalty", "encoder_repetition_penalty"),
-        ("above 0", lambda v: 0 < v < math.inf),
-    ),
-    **dict.fromkeys(("top_p", "typical_p"), ("above 0 and at most 1", lambda v: 0 < v <= 1)),
-    **dict.fromkeys(
-        ("min_p", "epsilon_cutoff", "eta_cutoff"), ("at least 0 and below 1", lambda v: 0 <= v < 1)
-    ),
-    "length_penalty": ("finite", math.isfinite),
-}
-_SWITCHES = ("do_sample", "renormalize_logits", "remove_invalid_values", "use_cache")
-_JUDGED_ELSEWHERE = ("early_stopping", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens",
-                     "sequence_bias", "exponential_decay_length_penalty", "forced_bos_token_id",
-                     "forced_eos_token_id")  # fmt: skip
-_CALLED = ("logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn")
-OPTIONS = (*_WHOLE, *_NUMBERS, *_SWITCHES, *_JUDGED_ELSEWHERE, *_CALLED)
-
-
-def options(given: Mapping[str, Any], max_new_tokens: int) -> dict[str, Any]:
-    """What goes to a backend: the options given, or `max_new_tokens` alone.
-
-    Raises `InputError` for an option that is unknown or changes what comes back, and for a value
-    that makes no sense.
-    """
-    asked: dict[str, Any] = {"max_new_tokens": max_new_tokens}
-    for name, value in given.items():
-        value = _plain(value)
-        if name in ("num_return_sequences", "streamer") or name.startswith(("output_", "return_")):
-            raise InputError(
-                f"explain: {name} changes what comes back; leave it out, one text answers a request"
-            )
-        if name not in OPTIONS:
-            raise InputError(f"explain: option {name!r} is unknown: {nearest(name, OPTIONS)}")
-        if name in _WHOLE:
-            value = whole(f"explain: {name}", value, _WHOLE[name])
-        elif name in _NUMBERS:
-            words, fits = _NUMBERS[name]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not fits(value):
-                raise InputError(f"explain: {name} must be a number {words}, found {value!r}")
-        elif name in _SWITCHES and not isinstance(value, bool):
-            raise InputError(f"explain: {name} must be True or False, found {value!r}")
-        asked[name] = value
-    if asked.get("min_new_tokens", 0) > asked["max_new_tokens"]:
-        raise InputError(
-            f"explain: min_new_tokens={asked['min_new_tokens']} is more than "
-            f"max_new_tokens={asked['max_new_tokens']}"
-        )
-    return asked
-
-
-@contextmanager
-def judged(given: Mapping[str, Any]) -> Iterator[None]:
-    """What is raised for an option that transformers alone can judge becomes an `InputError`."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        names = ", ".join(name for name in _JUDGED_ELSEWHERE if name in given)
-        if not names:
-            raise
-        raise InputError(
-            f"explain: {names}: generate takes no such value ({in_short(error)})"
-        ) from error
