@@ -316,7 +316,7 @@ def _write(model: Any, out: Path, precision: str) -> None:
 
 
 def export(student: Path | str, out: Path | str, precision: str = "int8") -> Path:
-    """Write the student that `finetuning.finetune` saved as a folder for `Explainer.load`.
+    """Write the student that `training.finetune` saved as a folder for `Explainer.load`.
 
     The folder needs numpy, pandas, pyarrow, tokenizers and onnxruntime to be loaded, and neither
     torch nor transformers. Raises `InputError` for whatever `Explainer.load` refuses in `student`,

@@ -89,6 +89,5 @@ def judged(given: Mapping[str, Any]) -> Iterator[None]:
         names = [name for name in given if name not in ("max_new_tokens", "min_new_tokens")]
         if not names or set(names) & set(_CALLED):  # a bug, here or in what was passed
             raise
-        raise InputError(
-            f"explain: {', '.join(names)}: generate cannot ({in_short(error)})"
-        ) from error
+        asked = ", ".join(names)
+        raise InputError(f"explain: {asked}: generate cannot ({in_short(error)})") from error
