@@ -7,7 +7,9 @@ counting function) and chat formats, which belong to whoever runs the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -80,6 +82,16 @@ def render_prompts(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Prompts:
+    """Prompts in the order asked, and of each what the token budget left of history and item."""
+
+    texts: list[str]
+    shown: list[int]
+    dropped: list[int]
+    cut: list[bool]  # whether the item's title was cut
+
+
 class PromptWriter:
     """`render_prompts` for one catalogue, which is read once: made for many small requests."""
 
@@ -99,35 +111,63 @@ class PromptWriter:
         self._middle, self._tail = rest.split("{item}")
         self._separator, self._evidence = _SEPARATORS[template], _EVIDENCE[template]
 
-    def write(
+    def write(self, samples: pd.DataFrame, **asked: Any) -> pd.DataFrame:
+        """As `render_prompts`; the samples table is not checked again."""
+        written = self.compose(
+            samples["history"],
+            samples["item_id"],
+            input_texts=samples.get("input_text"),
+            evidence=samples.get("evidence"),
+            name=lambda row: f"sample {samples['sample_id'].iloc[row]!r}",
+            **asked,
+        )
+        return pd.DataFrame(
+            {
+                "sample_id": samples["sample_id"].to_numpy(),
+                "prompt": written.texts,
+                "shown": written.shown,
+                "dropped": written.dropped,
+            }
+        )
+
+    def compose(
         self,
-        samples: pd.DataFrame,
+        histories: Collection[Sequence[str]],
+        items: Iterable[str],
         *,
+        input_texts: Iterable[Any] | None = None,
+        evidence: Iterable[Iterable[str]] | None = None,
         max_history: int = 50,
         mark_evidence: bool = False,
         count_tokens: Callable[[list[str]], list[int]] | None = None,
         max_tokens: int | None = None,
-    ) -> pd.DataFrame:
-        """As `render_prompts`; the samples table is not checked again."""
+        cut_titles: bool = False,
+        name: Callable[[int], str] = "sample {}".format,
+    ) -> Prompts:
+        """A prompt for each history and item (ids or titles), as `render_prompts` words it.
+
+        evidence: of each, what `mark_evidence` marks. cut_titles: where a title is too long for the
+        budget its end goes, and what is marked, instead of an error that says `name(row)`.
+        """
         if max_history < 0:
             raise InputError(f"max_history must be 0 or more, found {max_history}")
         if (count_tokens is None) != (max_tokens is None):
             raise InputError("max_tokens and count_tokens go together: give both or neither")
-        titles = self._titles
-        goals = [titles.get(i, i) for i in samples["item_id"]]
-        units: list[list[str]] = []
-        joins: list[str] = []
-        reasons: list[str] = []
-        texts = samples["input_text"] if "input_text" in samples.columns else [None] * len(samples)
-        if mark_evidence and "evidence" not in samples.columns:
+        if mark_evidence and evidence is None:
             raise InputError(
                 "samples: column 'evidence' is missing and is to be marked; "
                 "prism_utils.rankers.with_evidence adds it"
             )
-        marked = samples["evidence"] if mark_evidence else [()] * len(samples)
-        for history, text, evidence in zip(samples["history"], texts, marked, strict=True):
+        titles = self._titles
+        goals = [titles.get(i, i) for i in items]
+        units: list[list[str]] = []
+        joins: list[str] = []
+        reasons: list[str] = []
+        texts = [None] * len(histories) if input_texts is None else input_texts
+        marked = evidence if mark_evidence and evidence is not None else [()] * len(histories)
+        for history, text, movers in zip(histories, texts, marked, strict=True):
             shown = history[max(len(history) - max_history, 0) :]
-            moved = self._separator.join(titles.get(i, i) for i in evidence if i in shown)
+            moved = self._separator.join(titles.get(i, i) for i in movers if i in list(shown))
             reasons.append(self._evidence.format(evidence=moved) if moved else "")
             if isinstance(text, str):
                 units.append(text.split())
@@ -136,41 +176,71 @@ class PromptWriter:
                 units.append([titles.get(i, i) for i in shown])
                 joins.append(self._separator)
 
-        def prompt(row: int, keep: int) -> str:
+        def prompt(row: int, keep: int, goal: str) -> str:
             past = joins[row].join(units[row][len(units[row]) - keep :])
-            return f"{self._head}{past}{reasons[row]}{self._middle}{goals[row]}{self._tail}"
+            return well_formed(f"{self._head}{past}{reasons[row]}{self._middle}{goal}{self._tail}")
+
+        def fits(asked: Iterable[tuple[int, int, str]]) -> list[bool]:
+            return [n <= most for n in count([prompt(*one) for one in asked])]
 
         kept = [len(unit) for unit in units]
-        prompts = [prompt(row, keep) for row, keep in enumerate(kept)]
+        prompts = [prompt(row, keep, goals[row]) for row, keep in enumerate(kept)]
+        cut = [False] * len(prompts)
         if count_tokens is not None and max_tokens is not None and prompts:
-            lengths = count_tokens(prompts)
-            over = [row for row, length in enumerate(lengths) if length > max_tokens]
-            low = dict.fromkeys(
-                over, 0
-            )  # most units known to fit, by bisection, all rows at a time
-            high = {row: kept[row] for row in over}  # fewest known not to fit
-            if over:
-                for row, length in zip(
-                    over, count_tokens([prompt(r, 0) for r in over]), strict=True
-                ):
-                    if length > max_tokens:
-                        name = samples["sample_id"].iloc[row]
-                        raise InputError(
-                            f"max_tokens={max_tokens} is too small: the prompt of sample "
-                            f"{name!r} takes {length} tokens without history"
-                        )
-            while open_rows := [row for row in over if high[row] - low[row] > 1]:
-                half = {row: (low[row] + high[row]) // 2 for row in open_rows}
-                counts = count_tokens([prompt(row, half[row]) for row in open_rows])
-                for row, length in zip(open_rows, counts, strict=True):
-                    (low if length <= max_tokens else high)[row] = half[row]
+            count, most = count_tokens, max_tokens
+            over = [row for row, length in enumerate(count(prompts)) if length > most]
+            keeps = _largest(
+                {row: kept[row] - 1 for row in over},
+                lambda sizes: fits((row, keep, goals[row]) for row, keep in sizes.items()),
+            )
+            long = [row for row in over if keeps[row] < 0]  # even without any history
+            if cut_titles:
+                for row in long:
+                    reasons[row] = ""
+                left = _largest(
+                    {row: len(goals[row]) for row in long},
+                    lambda sizes: fits((row, 0, goals[row][:size]) for row, size in sizes.items()),
+                )
+                for row in (row for row in long if left[row] > 0):
+                    keeps[row], cut[row] = 0, left[row] < len(goals[row])
+                    goals[row] = goals[row][: left[row]]
             for row in over:
-                prompts[row], kept[row] = prompt(row, low[row]), low[row]
-        return pd.DataFrame(
-            {
-                "sample_id": samples["sample_id"].to_numpy(),
-                "prompt": prompts,
-                "shown": kept,
-                "dropped": [len(unit) - keep for unit, keep in zip(units, kept, strict=True)],
-            }
-        )
+                if keeps[row] < 0:
+                    raise InputError(
+                        f"max_tokens={most} is too small: the prompt of {name(row)} takes "
+                        f"{count([prompt(row, 0, goals[row])])[0]} tokens without history; "
+                        "allow more tokens, or shorten the item's title"
+                    )
+                kept[row] = keeps[row]
+                prompts[row] = prompt(row, keeps[row], goals[row])
+        dropped = [len(unit) - keep for unit, keep in zip(units, kept, strict=True)]
+        return Prompts(prompts, kept, dropped, cut)
+
+
+def _largest(
+    limits: dict[int, int], fits: Callable[[dict[int, int]], list[bool]]
+) -> dict[int, int]:
+    """For each row the largest size up to its limit that fits, -1 if not even 0 does.
+
+    By bisection, all rows at a time; fits: sizes by row -> whether each does.
+    """
+    low = dict.fromkeys(limits, -1)  # the largest known to fit
+    high = {row: limit + 1 for row, limit in limits.items()}  # the smallest known not to
+    while half := {row: (low[row] + high[row]) // 2 for row in low if high[row] - low[row] > 1}:
+        for row, fitting in zip(half, fits(half), strict=True):
+            (low if fitting else high)[row] = half[row]
+    return low
+
+
+def well_formed(text: str) -> str:
+    """The text with U+FFFD in the place of half an emoji (a lone surrogate), which nothing encodes.
+
+    >>> well_formed("Heat \\ud83d!") == "Heat \\ufffd!"
+    True
+    """
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -205,11 +205,16 @@ def commit(folder: Path) -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
+def cores() -> int:
+    """How many cores this process may use; Linux alone knows what containers and taskset leave."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def device() -> dict[str, Any]:
     """The machine: processor, cores this process may use, memory in GiB, GPU if there is one."""
-    facts: dict[str, Any] = {"cpu": _cpu_name(), "cores": os.cpu_count() or 1}
-    if hasattr(os, "sched_getaffinity"):  # Linux: honours containers and taskset
-        facts["cores"] = len(os.sched_getaffinity(0))
+    facts: dict[str, Any] = {"cpu": _cpu_name(), "cores": cores()}
     if "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         facts["memory_gib"] = round(memory / 2**30, 1)

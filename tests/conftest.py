@@ -7,8 +7,10 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +32,47 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real data is not here: set PRISM_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def save_student() -> Callable[..., Path]:
+    """`save_student(folder, items, settings, …)` saves an untrained student as `finetune` does.
+
+    Its users' vectors are large, so that its texts differ by user.
+    """
+
+    def save(
+        folder: Path,
+        items: pd.DataFrame,
+        settings: Any,
+        *,
+        whole_titles: bool = False,
+        **model: Any,
+    ) -> Path:
+        import torch
+
+        from prism_utils.students.inputs import UserTable
+        from prism_utils.students.prism import from_scratch
+        from prism_utils.students.vocabulary import train_tokenizer
+
+        titles = items["title"].tolist()
+        text = "history: {} ; explain: {} You liked it, so here is more of the same."
+        tokenizer = train_tokenizer(
+            [text.format(a, b) for a in titles for b in titles],
+            whole_titles=titles if whole_titles else (),
+        )
+        shape = {"d_model": 32, "layers": 1, "heads": 2, "max_positions": 40}
+        student = from_scratch(tokenizer, 2, **shape | model)
+        with torch.no_grad():
+            student.model.encoder.user_embeddings.weight[1:].normal_(0, 3)
+        student.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        UserTable(["ann", "bob"]).save(folder)
+        settings.save(folder)
+        items.to_parquet(folder / "items.parquet", index=False)
+        return folder
+
+    return save
 
 
 MakeNotebook = Callable[..., Path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,7 @@ from prism_utils.decoding.start import start
 from prism_utils.decoding.torch_backend import TorchBackend
 from prism_utils.errors import InputError
 from prism_utils.students.inputs import StudentSettings, UserTable
-from prism_utils.students.prism import PrismConfig, PrismForConditionalGeneration, from_scratch
-from prism_utils.students.vocabulary import train_tokenizer
+from prism_utils.students.prism import PrismConfig, PrismForConditionalGeneration
 
 USER_TOKEN_ID = 4
 ITEMS = pd.DataFrame(
@@ -186,21 +186,9 @@ def test_what_greedy_decoding_cannot_do_goes_to_the_reference_or_is_refused(tmp_
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """A student as `finetune` saves one."""
-    path = tmp_path_factory.mktemp("student")
-    titles = ITEMS["title"].tolist()
-    texts = [f"history: {a} ; explain: {b} You liked it." for a in titles for b in titles]
-    tokenizer = train_tokenizer(texts)
-    model = from_scratch(tokenizer, 2, d_model=32, layers=1, heads=2, max_positions=40)
-    with torch.no_grad():
-        model.model.encoder.user_embeddings.weight[1:].normal_(0, 3)
-    model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    UserTable(["ann", "bob"]).save(path)
-    StudentSettings("compact", "film", 3, 36, 10).save(path)
-    ITEMS.to_parquet(path / "items.parquet", index=False)
-    return path
+def folder(save_student, tmp_path_factory) -> Path:
+    settings = StudentSettings("compact", "film", 3, 36, 10)
+    return save_student(tmp_path_factory.mktemp("student"), ITEMS, settings)
 
 
 ASKED = [
@@ -275,6 +263,49 @@ def test_a_saved_student_says_that_it_takes_torch_along(folder):
     told = start(folder, runs=1)
     assert told["imported"] == ["torch", "transformers"]
     assert 0 < told["ready_s"] < told["answered_s"] and told["peak_bytes"] > 2**25
+
+
+def test_a_process_that_ends_without_a_word_is_told_of(folder, tmp_path, monkeypatch):
+    for code, says in (
+        ("import os; os.kill(os.getpid(), 9)", "its process was killed .SIGKILL., perhaps for"),
+        ("import os; os._exit(3)", "its process ended without a word .status 3."),
+        ("import os; os._exit(0)", "its process ended without a word .status 0."),
+        ("import sys; sys.exit('no room')", "cannot be loaded: .*no room"),
+    ):
+        # What Python runs before anything else; in the child alone.
+        first = f"import sys\nif '-c' in sys.orig_argv: {code}\n"
+        (tmp_path / "sitecustomize.py").write_text(first)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        with pytest.raises(InputError, match=says):
+            main(["start", str(folder)])
+    with pytest.raises(InputError, match="runs must be 1 or more, found 0"):
+        start(folder, runs=0)
+
+
+def test_places_that_an_export_cannot_be_written_to(folder, tmp_path, monkeypatch):
+    """They are named before the work begins, and a disk that fills leaves nothing behind."""
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(TorchBackend, "load", lambda *a: pytest.fail("the work began"))
+    for out in (tmp_path / "file", tmp_path / "file" / "x", folder, Path("/dev/null/x")):
+        with pytest.raises(InputError, match="is not empty; name a new|cannot be written"):
+            main(["export", str(folder), str(out)])
+    monkeypatch.undo()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as disk:
+        disk.setattr("onnx.save", full)
+        with pytest.raises(InputError, match="out: cannot be written .No space left.*; make room"):
+            main(["export", str(folder), str(out)])
+    assert not out.exists()
+    out.mkdir()
+    (out / "unfinished").touch()  # as a killed export leaves it
+    (out / "encoder.onnx").write_bytes(b"half")
+    main(["export", str(folder), str(out), "--precision", "float32"])
+    assert not (out / "unfinished").exists()
+    assert Explainer.load(out).explain(ASKED) == Explainer.load(folder).explain(ASKED)
 
 
 def test_exports_that_cannot_be_are_named(folder, tmp_path):

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from prism_utils.errors import InputError
-from prism_utils.prompts import render_prompts
+from prism_utils.prompts import PromptWriter, render_prompts
 from prism_utils.wording import article, attributes, plural, surfaces, verbs
 
 ITEMS = pd.DataFrame(
@@ -105,6 +105,44 @@ def test_the_rankers_evidence_is_marked_where_asked():
     assert unmarked.equals(render_prompts(both.drop(columns="evidence"), ITEMS, template="compact"))
     with pytest.raises(InputError, match="'evidence' is missing .*with_evidence adds it"):
         render_prompts(sample(["1"]), ITEMS, mark_evidence=True)
+
+
+def letters(texts):
+    return [len(text) for text in texts]
+
+
+@pytest.mark.parametrize("budget", range(25, 60))
+def test_a_title_is_cut_where_it_alone_is_over_the_budget(budget):
+    writer = PromptWriter(ITEMS, template="compact")
+    asked = ([["1", "2"], ["1"]], ["A title of thirty letters, no less", "5"])
+    told = writer.compose(*asked, count_tokens=letters, max_tokens=budget, cut_titles=True)
+    assert max(letters(told.texts)) <= budget
+    assert told.texts[1].endswith("explain: Jaws") and not told.cut[1]
+    frame = len("history:  ; explain: ")
+    assert told.cut[0] == (frame + len(asked[1][0]) > budget)
+    if told.cut[0]:
+        assert told.texts[0] == f"history:  ; explain: {asked[1][0][: budget - frame]}"
+        assert (told.shown[0], told.dropped[0]) == (0, 2)
+
+
+def test_what_is_marked_goes_before_the_title_is_cut():
+    writer = PromptWriter(ITEMS, template="compact")
+    history = ["A very long title of what was seen before"]
+    (text,) = writer.compose(
+        [history], ["5"], evidence=[history], mark_evidence=True,
+        count_tokens=letters, max_tokens=30, cut_titles=True,
+    ).texts  # fmt: skip
+    assert text == "history:  ; explain: Jaws"
+    with pytest.raises(
+        InputError, match="max_tokens=21 is too small: the prompt of sample 0 takes"
+    ):
+        writer.compose([[]], ["5"], count_tokens=letters, max_tokens=21, cut_titles=True)
+
+
+def test_half_an_emoji_becomes_the_replacement_character():
+    asked = [["Copper \ud83d", "\ud83d\ude00"]], ["\ude00"]
+    (text,) = PromptWriter(ITEMS, template="compact").compose(*asked).texts
+    assert text == "history: Copper \ufffd | \U0001f600 ; explain: \ufffd"
 
 
 def test_bad_input_is_named():

@@ -9,7 +9,7 @@ Importing it, or loading an exported student, imports neither torch nor transfor
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,19 +18,25 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .. import tables
 from ..errors import InputError, nearest
 from ..prompts import PromptWriter
+from ..students.folders import check_vocabulary, load_tokenizer
 from ..students.inputs import (
     UNKNOWN_USER,
+    Reader,
     StudentSettings,
     UserTable,
     encode_inputs,
+    read_parts,
     token_counter,
+    whole,
 )
+from ..students.options import judged, options
+from .asked import Asked, of_requests, of_samples
 
 BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8", "graph")
 DTYPES = ("float32", "bfloat16", "float16")
+_OPTIONS = ("name", "batch_size", "progress")
 
 
 class Backend(Protocol):
@@ -56,8 +62,9 @@ class Explanation:
     """One explanation, and what is known about it.
 
     user_known: False if the user's vector is the zero vector (section 4.4). item_known: the item is
-    in the catalogue. shown: history items in the prompt. dropped: history items that the token
-    budget pushed out. tokens: length of the text in tokens.
+    in the catalogue, by its id or its title. shown: history items in the prompt. dropped: history
+    items that the token budget pushed out. tokens: length of the text in tokens. item_cut: the
+    budget does not hold the item's title, the student saw its beginning and no history.
     """
 
     text: str
@@ -66,10 +73,14 @@ class Explanation:
     shown: int
     dropped: int
     tokens: int
+    item_cut: bool = False
 
 
 class Explainer:
-    """A trained student, ready to explain; has `name` and `explain` as every system has."""
+    """A trained student, ready to explain; has `name` and `explain` as every system has.
+
+    Threads may share one: each request is answered as if it were asked alone.
+    """
 
     curve: pd.DataFrame | None = None  # how it was trained, where `students` made or loaded it
 
@@ -85,7 +96,10 @@ class Explainer:
         batch_size: int = 64,
         progress: bool = False,
     ) -> None:
-        """model: a `PrismForConditionalGeneration`, or a backend that holds one."""
+        """model: a `PrismForConditionalGeneration`, or a backend that holds one.
+
+        name: the system's. batch_size: texts written at a time, at most. progress: show a bar.
+        """
         if not isinstance(getattr(model, "name", None), str):
             from .torch_backend import TorchBackend
 
@@ -96,10 +110,11 @@ class Explainer:
         self.settings = settings
         self.items = items
         self.name = name
-        self.batch_size = batch_size
+        self.batch_size = whole("batch_size", batch_size, 1)
         self.progress = progress
+        self._reader = Reader.of(tokenizer)
         self._writer = PromptWriter(items, template=settings.template, noun=settings.noun)
-        self._item_ids = frozenset(items["item_id"])
+        self._known = frozenset(items["item_id"]).union(items["title"])
 
     @classmethod
     def load(
@@ -122,39 +137,41 @@ class Explainer:
         backend that it was exported for.
         device: of "torch" and "graph". dtype: of their weights, "float32", "bfloat16" or "float16";
         another than "float32" makes "auto" take "torch". options: name, batch_size, progress.
-        Raises `InputError` if the folder is no student, if its user table and weights do not
-        belong together, or for a backend that is unknown or not installed.
+        Raises `InputError` if the folder is no student, if one of its files is missing, damaged or
+        of another training, for a backend that is unknown or not installed, and for a device that
+        is not there.
         """
+        for what, given, choices in (("backend", backend, BACKENDS), ("dtype", dtype, DTYPES)):
+            if given not in choices:
+                raise InputError(f"{what} {given!r} is unknown: {nearest(str(given), choices)}")
+        for option in options:
+            if option not in _OPTIONS:
+                raise InputError(f"option {option!r} is unknown: {nearest(option, _OPTIONS)}")
         folder = Path(path)
-        settings = StudentSettings.load(folder)
-        users = UserTable.load(folder)
-        items = pd.DataFrame({"item_id": [], "title": []}, dtype="object")
-        if (folder / "items.parquet").is_file():
-            items = tables.read_table(folder / "items.parquet", "items")
-        if backend not in BACKENDS:
-            raise InputError(f"backend {backend!r} is unknown: {nearest(backend, BACKENDS)}")
-        if dtype not in DTYPES:
-            raise InputError(f"dtype {dtype!r} is unknown: {nearest(dtype, DTYPES)}")
-        if (folder / "export.json").is_file():
-            from .onnx_backend import OnnxBackend, RuntimeTokenizer
+        settings, users, items = read_parts(folder)
+        parts = folder, settings, users
+        held: Backend
+        if any((folder / name).exists() for name in ("export.json", "encoder.onnx")):
+            from .onnx_backend import OnnxBackend
 
             exported = OnnxBackend.load(folder)
             if backend not in ("auto", exported.name):
                 raise InputError(
                     f"{folder}: exported for backend {exported.name!r}, not {backend!r}"
                 )
-            _same_users(folder, users, len(exported.vectors) - 1, exported.config.placement)
-            tokenizer: Any = RuntimeTokenizer(folder / "tokenizer.json")
-            return cls(exported, tokenizer, users, settings, items, **options)
-        from transformers import AutoTokenizer
+            if device not in (None, "cpu") or dtype != "float32":
+                raise InputError(f"{folder}: exported for the CPU; leave device and dtype out")
+            check_parts(*parts, exported.config.placement, exported.known, exported.positions)
+            tokenizer: Any = Reader.load(folder / "tokenizer.json")
+            check_vocabulary(folder / "tokenizer.json", len(tokenizer), exported.vocabulary)
+            held = exported
+        else:
+            from .torch_backend import TorchBackend
 
-        from .torch_backend import TorchBackend
-
-        reference = TorchBackend.load(folder, device, dtype)
-        config = reference.config
-        _same_users(folder, users, config.num_users, config.placement)
-        tokenizer = AutoTokenizer.from_pretrained(folder, config=config)
-        held = _fast(reference, backend)
+            reference = TorchBackend.load(folder, device, dtype)
+            check_parts(*parts, reference.config.placement, reference.known, reference.positions)
+            tokenizer = load_tokenizer(folder, reference.config)
+            held = _fast(reference, backend)
         return cls(held, tokenizer, users, settings, items, **options)
 
     @property
@@ -164,7 +181,7 @@ class Explainer:
 
     def explain(
         self,
-        samples: pd.DataFrame | Sequence[Mapping[str, Any]] | None = None,
+        samples: pd.DataFrame | Iterable[Mapping[str, Any]] | None = None,
         *,
         history: Sequence[str] | None = None,
         item: str | None = None,
@@ -176,101 +193,90 @@ class Explainer:
 
         - `explain(history=["Heat", "f012"], item="Alien", user_id="u1")` -> `Explanation`;
         - `explain([{"history": …, "item": …, "user_id": …}, …])` -> list of `Explanation`;
-        - `explain(samples)` -> explanations table: sample_id, system, text, user_known, tokens.
+        - `explain(samples)` -> explanations table: sample_id, system, text, user_known, item_known,
+          item_cut, tokens.
 
         History and item are ids of the catalogue or, where no such id is there, titles as text;
         user_id may be missing or unknown; evidence, for a student that was trained to see it
-        marked, names history items. `generation` goes to `generate`; the default is greedy.
+        marked, names history items. Lists may be arrays, Series and the like. An item whose title
+        does not fit the student's budget is cut, and `item_cut` says so. `generation` goes to
+        `generate` (`students.options`); the default is greedy.
+
+        Raises `InputError`, with the request's number, for what is no request, and for options
+        that are unknown, make no sense or change what comes back.
         """
+        alone = {"history": history, "item": item, "user_id": user_id, "evidence": evidence}
         if samples is None:
-            request = {"history": history or [], "item": item, "user_id": user_id}
-            request["evidence"] = evidence or []
-            return self._requests([request], generation)[0]
+            return self._explain(of_requests([alone]), generation)[0]
+        if given := [name for name, value in alone.items() if value is not None]:
+            raise InputError(f"explain: {given[0]} stands beside samples; give one or the other")
         if not isinstance(samples, pd.DataFrame):
-            return self._requests(samples, generation)
-        tables.check(samples, "samples")
-        answers = self._explain(samples, generation)
-        return pd.DataFrame(
-            {
-                "sample_id": samples["sample_id"].to_numpy(),
-                "system": self.name,
-                "text": [a.text for a in answers],
-                "user_known": [a.user_known for a in answers],
-                "tokens": [a.tokens for a in answers],
-            }
-        )
+            return self._explain(of_requests(samples), generation)
+        answers = self._explain(of_samples(samples), generation)
+        columns = ("text", "user_known", "item_known", "item_cut", "tokens")
+        table = {name: [getattr(answer, name) for answer in answers] for name in columns}
+        told = pd.DataFrame({"sample_id": samples["sample_id"].reset_index(drop=True), **table})
+        told.insert(1, "system", self.name)
+        return told
 
-    def _requests(
-        self, requests: Sequence[Mapping[str, Any]], generation: Mapping[str, Any]
-    ) -> list[Explanation]:
-        rows = []
-        for number, request in enumerate(requests, start=1):
-            unknown = set(request) - {"history", "item", "user_id", "evidence"}
-            if unknown:
-                raise InputError(f"request {number}: unknown key {sorted(unknown)[0]!r}")
-            if not request.get("item"):
-                raise InputError(f"request {number}: 'item' is missing: an id or a title")
-            if isinstance(request.get("history"), str):
-                raise InputError(f"request {number}: 'history' must be a list of ids or titles")
-            rows.append(
-                {
-                    "sample_id": str(number),
-                    "user_id": "" if request.get("user_id") is None else str(request["user_id"]),
-                    "history": [str(h) for h in request.get("history") or []],
-                    "evidence": [str(e) for e in request.get("evidence") or []],
-                    "item_id": str(request["item"]),
-                    "split": "request",
-                }
-            )
-        return self._explain(pd.DataFrame(rows), generation) if rows else []
-
-    def _explain(self, samples: pd.DataFrame, generation: Mapping[str, Any]) -> list[Explanation]:
-        prompts = self._writer.write(
-            samples,
-            max_history=self.settings.max_history,
-            mark_evidence=self.settings.mark_evidence,
-            count_tokens=token_counter(self.tokenizer),
-            max_tokens=self.settings.max_input_tokens,
+    def _explain(self, asked: Asked, generation: Mapping[str, Any]) -> list[Explanation]:
+        settings, config = self.settings, self.backend.config
+        given = options(generation, settings.max_new_tokens)
+        prompts = self._writer.compose(
+            asked.histories,
+            asked.items,
+            input_texts=asked.input_texts,
+            evidence=asked.evidence,
+            mark_evidence=settings.mark_evidence,
+            max_history=settings.max_history,
+            count_tokens=token_counter(self._reader, config),
+            max_tokens=settings.max_input_tokens,
+            cut_titles=True,
+            name=asked.name,
         )
-        inputs = encode_inputs(
-            self.tokenizer, prompts["prompt"].tolist(), self.backend.config, self.settings
-        )
-        user_rows = self.users.rows(samples["user_id"].tolist())
+        inputs = encode_inputs(self._reader, prompts.texts, config, settings)
+        rows = self.users.rows(asked.users)
         # Like lengths share a batch: padding is wasted work.
-        order = np.argsort([-len(ids) for ids in inputs], kind="stable")
+        order = sorted(range(len(inputs)), key=lambda i: -len(inputs[i]))
         texts: list[str] = [""] * len(inputs)
         tokens = [0] * len(inputs)
         starts = range(0, len(order), self.batch_size)
         for start in tqdm(starts, disable=not self.progress, desc=self.name, unit="batch"):
             batch = order[start : start + self.batch_size]
-            output = self.backend.generate(
-                [inputs[i] for i in batch],
-                user_rows[batch],
-                **{"max_new_tokens": self.settings.max_new_tokens, **generation},
-            )
+            with judged(given):
+                output = self.backend.generate([inputs[i] for i in batch], rows[batch], **given)
             decoded = self.tokenizer.batch_decode(output, skip_special_tokens=True)
             for i, text, written in zip(batch, decoded, output, strict=True):
                 texts[i], tokens[i] = text.strip(), len(written)
-        return [
-            Explanation(text, row != UNKNOWN_USER, item in self._item_ids, shown, dropped, length)
-            for text, row, item, shown, dropped, length in zip(
-                texts,
-                user_rows.tolist(),
-                samples["item_id"],
-                prompts["shown"].tolist(),
-                prompts["dropped"].tolist(),
-                tokens,
-                strict=True,
-            )
-        ]
+        known = [item in self._known for item in asked.items]
+        users = [bool(row != UNKNOWN_USER) for row in rows]
+        of_each = (texts, users, known, prompts.shown, prompts.dropped, tokens, prompts.cut)
+        return [Explanation(*one) for one in zip(*of_each, strict=True)]
 
 
-def _same_users(folder: Path, users: UserTable, known: int, placement: str) -> None:
+def check_parts(
+    folder: Path,
+    settings: StudentSettings,
+    users: UserTable,
+    placement: str,
+    known: int,
+    positions: tuple[int, int],
+) -> None:
+    """Raise `InputError` unless a student's users and settings fit its weights.
+
+    known: users in the weights. positions: tokens that encoder and decoder can take.
+    """
     if placement != "none" and known != len(users):
         raise InputError(
             f"{folder / 'users.parquet'}: {len(users)} users, but the weights have {known}; "
             "both must come from the same training"
         )
+    for name, most in zip(("max_input_tokens", "max_new_tokens"), positions, strict=True):
+        if getattr(settings, name) > most:
+            raise InputError(
+                f"{folder / 'student.json'}: {name} is {getattr(settings, name)}, but the weights "
+                f"have {most} positions; set it to {most} or less"
+            )
 
 
 def _fast(reference: Any, backend: str) -> Backend:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import InputError, nearest
-from .onnx_backend import CANDIDATES, FILES, OnnxBackend, RuntimeTokenizer
+from ..students.folders import load_tokenizer
+from ..students.inputs import Reader, read_parts
+from .onnx_backend import CANDIDATES, FILES, PRECISIONS, OnnxBackend
 from .shape import Shape, shape_of
 
-#: float32: the tokens of `generate`. mixed: encoder in 8 bits, decoder in float32. int8: all in 8.
-PRECISIONS = ("float32", "mixed", "int8")
 _MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
 _EPSILON = 1e-5  # of torch's LayerNorm
 # Where a step's time is that of reading the weights, 8-bit drafts that float32 checks save most of
@@ -211,8 +213,7 @@ def arrays_and_graphs(
 
     draft: whether 8-bit drafts are made of single texts; None: where the decoder is large.
     """
-    if precision not in PRECISIONS:
-        raise InputError(f"precision {precision!r} is unknown: {nearest(precision, PRECISIONS)}")
+    _check_precision(precision)
     shape = shape_of(model, precision)
     head = shape.width // shape.decoder_heads
     if head % 8:
@@ -256,16 +257,53 @@ def from_model(
     return OnnxBackend(shape, arrays, written, threads=threads, reference=reference)
 
 
+def _check_precision(precision: str) -> None:
+    if precision not in PRECISIONS:
+        hint = nearest(str(precision), PRECISIONS)
+        raise InputError(f"precision {precision!r} is unknown: {hint}")
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[None]:
+    """A folder to write into, made before the work begins; empty or gone again if that fails."""
+    there = out.exists()
+    unfinished = out / "unfinished"  # what a killed export leaves may be written over
+    if there and (not out.is_dir() or (any(out.iterdir()) and not unfinished.exists())):
+        raise InputError(f"{out}: is not empty; name a new folder, or remove it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); name another") from error
+    try:
+        yield
+        unfinished.unlink()
+    except BaseException as error:
+        for path in out.iterdir():
+            path.unlink()
+        if not there:
+            out.rmdir()
+        if isinstance(error, OSError):
+            raise InputError(
+                f"{out}: cannot be written ({error.strerror or error}); make room and try again"
+            ) from error
+        raise
+
+
 def export_graphs(model: Any, out: Path | str, precision: str = "int8") -> Path:
     """Write graphs and arrays of a Prism or BART to a new folder; see `export` for a whole student.
 
-    Raises `InputError` if the folder holds something, or for what `shape_of` refuses.
+    Raises `InputError` if the folder holds something or cannot be written, or for what `shape_of`
+    refuses.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: is not empty; name a new folder, or remove it")
+    with _new_folder(out):
+        _write(model, out, precision)
+    return out
+
+
+def _write(model: Any, out: Path, precision: str) -> None:
     shape, arrays, graphs = arrays_and_graphs(model, precision)
-    out.mkdir(parents=True, exist_ok=True)
     for name, values in arrays.items():
         # Half the memory, and finer than what 8 bits leave of everything else.
         half = name == "embeddings" and precision != "float32"
@@ -275,38 +313,41 @@ def export_graphs(model: Any, out: Path | str, precision: str = "int8") -> Path:
     # Last: a folder without it is not taken for an export.
     text = json.dumps(dataclasses.asdict(shape), indent=1)
     (out / "export.json").write_text(text + "\n", encoding="utf-8")
-    return out
 
 
 def export(student: Path | str, out: Path | str, precision: str = "int8") -> Path:
     """Write the student that `training.finetune` saved as a folder for `Explainer.load`.
 
     The folder needs numpy, pandas, pyarrow, tokenizers and onnxruntime to be loaded, and neither
-    torch nor transformers. Raises `InputError` if `student` is none, if the folder holds
-    something, or if its tokenizer would not read texts as the student's does.
+    torch nor transformers. Raises `InputError` for whatever `Explainer.load` refuses in `student`,
+    if `out` holds something or cannot be written, or if the student's tokenizer would not read
+    texts as torch's does.
     """
-    from transformers import AutoTokenizer
+    student, out = Path(student), Path(out)
+    _check_precision(precision)
+    settings, users, _ = read_parts(student)
+    with _new_folder(out):
+        from . import check_parts
+        from .torch_backend import TorchBackend
 
-    from ..students.inputs import StudentSettings, UserTable
-    from .torch_backend import TorchBackend
-
-    student = Path(student)
-    StudentSettings.load(student)
-    model = TorchBackend.load(student, "cpu").model
-    if not (student / "tokenizer.json").is_file():
-        raise InputError(f"{student / 'tokenizer.json'}: no such file; a fast tokenizer is needed")
-    tokenizer = AutoTokenizer.from_pretrained(student, config=model.config)
-    runtime = RuntimeTokenizer(student / "tokenizer.json")
-    texts = [f' {word}, and "{word}" . It\'s' for word in UserTable.load(student).index[:50]]
-    for text in [*texts, *(tokenizer.convert_ids_to_tokens([*range(len(tokenizer))][-500:]))]:
-        read = tokenizer([text], truncation=True, max_length=8)["input_ids"]
-        same = runtime([text], truncation=True, max_length=8)["input_ids"] == read
-        if not same or runtime.batch_decode(read) != tokenizer.batch_decode(
-            read, skip_special_tokens=True
-        ):
-            raise InputError(f"{student / 'tokenizer.json'}: reads {text!r} otherwise than torch's")
-    out = export_graphs(model, out, precision)
-    for name in FILES:
-        if (student / name).is_file():
-            shutil.copy(student / name, out / name)
+        held = TorchBackend.load(student, "cpu")
+        check_parts(student, settings, users, held.config.placement, held.known, held.positions)
+        tokenizer = load_tokenizer(student, held.config)
+        _check_reader(student / "tokenizer.json", tokenizer, [*users.index[:50]])
+        for name in FILES:
+            if (student / name).is_file():
+                shutil.copy(student / name, out / name)
+        _write(held.model, out, precision)
     return out
+
+
+def _check_reader(path: Path, tokenizer: Any, words: list[str]) -> None:
+    """Raise `InputError` unless the file alone reads and writes as transformers' tokenizer does."""
+    alone, whole = Reader.load(path), Reader.of(tokenizer)
+    last = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))][-500:])
+    texts = [f' {word}, and "{word}" . It\'s' for word in words] + [t for t in last if t]
+    read, wanted = alone(texts, 8), whole(texts, 8)
+    told = alone.batch_decode(read), tokenizer.batch_decode(wanted, skip_special_tokens=True)
+    for text, one, other, said, meant in zip(texts, read, wanted, *told, strict=True):
+        if one != other or said != meant:
+            raise InputError(f"{path}: reads {text!r} otherwise than torch's; save it again")

@@ -8,6 +8,7 @@ n-gram rules, beams and sampling, which the reference answers.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,8 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..errors import InputError
-from .shape import shape_of
+from .shape import check_lengths, shape_of
 from .torch_backend import TorchBackend, cut
 
 _LOOK_EVERY = 8  # steps between two looks at whether all texts have ended: each waits for the GPU
@@ -44,6 +44,9 @@ class GraphBackend:
                     self._pack(f"model.decoder.layers.{layer}.encoder_attn", "kv")
         self._users = model.user_vectors().detach() if self.shape.placement != "none" else None
         self._kept: dict[tuple[int, int, int], _Buffers] = {}
+        # Threads take turns: they share the buffers, and nothing else may run on the device while
+        # a graph is recorded. The device does one thing at a time anyway.
+        self._turn = threading.Lock()
 
     def _pack(self, attention: str, parts: str) -> None:
         """One matrix in the place of several that read the same input."""
@@ -64,15 +67,22 @@ class GraphBackend:
         """New tokens of each input, the end token included; `generate` does all but greedy text."""
         greedy: dict[str, Any] = {"num_beams": 1, "do_sample": False}
         other = any(name not in greedy or value != greedy[name] for name, value in options.items())
-        if other or self.shape.no_repeat_ngram:
-            lengths = {"max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens}
-            return self.reference.generate(inputs, users, **lengths, **options)
+        with self._turn:
+            if other or self.shape.no_repeat_ngram:
+                lengths = {"max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens}
+                return self.reference.generate(inputs, users, **lengths, **options)
+            return self._greedy(inputs, users, max_new_tokens, min_new_tokens)
+
+    def _greedy(
+        self,
+        inputs: Sequence[Sequence[int]],
+        users: np.ndarray,
+        max_new_tokens: int,
+        min_new_tokens: int,
+    ) -> list[list[int]]:
         longest = max(map(len, inputs))
-        positions = self.config.max_position_embeddings
-        if max(longest, max_new_tokens) > positions:
-            raise InputError(
-                f"{longest} tokens in, {max_new_tokens} out: the student has {positions} positions"
-            )
+        positions, _ = self.reference.positions
+        check_lengths(longest, max_new_tokens, *self.reference.positions)
         batch = 1 << (len(inputs) - 1).bit_length()
         source = min(-(-longest // _SOURCE_STEP) * _SOURCE_STEP, positions)
         held = self._buffers(batch, source, max_new_tokens)

@@ -7,46 +7,28 @@ answers if there is one. Embeddings and user vectors are rows of mapped files.
 
 from __future__ import annotations
 
-import json
-import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from tokenizers import Tokenizer
 
 from ..errors import InputError
-from .shape import Shape
+from ..runs import cores
+from ..students.folders import read_settings, unreadable
+from .shape import Shape, check_lengths
 
 #: What an exported student keeps of the folder that it came from.
 FILES = ("tokenizer.json", "student.json", "users.parquet", "items.parquet", "card.json")
+#: float32: the tokens of `generate`. mixed: encoder in 8 bits, decoder in float32. int8: all in 8.
+PRECISIONS = ("float32", "mixed", "int8")
+#: Arrays of numbers that lie beside the graphs, each in a file of its own.
+ARRAYS = ("embeddings", "encoder_positions", "decoder_positions", "output_bias", "users")
 CANDIDATES = 16  # likeliest tokens that a step returns; more are looked up if all are forbidden
 DRAFT_TOKENS = 16  # drafted before they are checked
-
-
-class RuntimeTokenizer:
-    """What `Explainer` asks of a tokenizer, from `tokenizer.json` alone."""
-
-    def __init__(self, path: Path | str) -> None:
-        self._tokenizer = Tokenizer.from_file(str(path))
-        self._tokenizer.no_padding()
-
-    def __call__(
-        self, texts: list[str], truncation: bool = False, max_length: int | None = None
-    ) -> dict[str, list[list[int]]]:
-        """Token ids of each text, special tokens included."""
-        if truncation and max_length:
-            self._tokenizer.enable_truncation(max_length)
-        else:
-            self._tokenizer.no_truncation()
-        return {"input_ids": [found.ids for found in self._tokenizer.encode_batch(texts)]}
-
-    def batch_decode(
-        self, rows: Sequence[Sequence[int]], skip_special_tokens: bool = True
-    ) -> list[str]:
-        return self._tokenizer.decode_batch(rows, skip_special_tokens=skip_special_tokens)
+_AGAIN = "export the student again"
 
 
 class OnnxBackend:
@@ -69,40 +51,86 @@ class OnnxBackend:
         self.vectors = arrays["users"]
         self.reference = reference
         self.drafted = {"tokens": 0, "checks": 0}  # written so far from drafts, and checks of them
+        self._counting = threading.Lock()
         self._embeddings = arrays["embeddings"]
         self._positions = arrays["encoder_positions"], arrays["decoder_positions"]
         self._bias = arrays["output_bias"]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads or cores()
         # Threads that spin while they wait starve each other beside any other work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
 
         def session(graph: Path | bytes) -> Any:
             source = graph if isinstance(graph, bytes) else str(graph)
-            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            try:
+                return onnxruntime.InferenceSession(
+                    source, options, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:  # onnxruntime's own, of several unrelated types
+                if isinstance(graph, bytes):
+                    raise
+                raise unreadable(graph, "an ONNX graph", error, _AGAIN) from error
 
         self._sessions = {name: session(graph) for name, graph in graphs.items()}
         self._caches = [f"{k}{n}" for n in range(shape.decoder_layers) for k in "kv"]
 
     @classmethod
     def load(cls, folder: Path | str, threads: int | None = None) -> OnnxBackend:
-        """What `export.export_graphs` wrote; `InputError` if a file is missing."""
+        """What `export.export_graphs` wrote; `InputError` for a file that is missing or damaged."""
         folder = Path(folder)
-        names = ("embeddings", "encoder_positions", "decoder_positions", "output_bias", "users")
+        shape = read_settings(Shape, folder / "export.json", _AGAIN)
+        if shape.precision not in PRECISIONS:
+            raise InputError(f"{folder / 'export.json'}: precision {shape.precision!r} is unknown")
+        arrays = {name: _array(folder / f"{name}.npy", shape.width) for name in ARRAYS}
+        vocabulary = len(arrays["embeddings"])
+        if arrays["output_bias"].shape != (vocabulary,):
+            path = folder / "output_bias.npy"
+            raise InputError(f"{path}: is not of {vocabulary} tokens; {_AGAIN}")
+        try:
+            shape.check_vocabulary(vocabulary)
+        except InputError as error:
+            raise InputError(f"{folder / 'export.json'}: {error}") from None
         graphs = {name: folder / f"{name}.onnx" for name in ("encoder", "decoder")}
-        for path in (
-            *graphs.values(),
-            folder / "export.json",
-            *(folder / f"{n}.npy" for n in names),
-        ):
-            if not path.is_file():
-                raise InputError(f"{path}: no such file; export the student again")
-        shape = Shape(**json.loads((folder / "export.json").read_text(encoding="utf-8")))
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-        if (folder / "draft.onnx").is_file():
+        if (folder / "draft.onnx").exists():
             graphs["draft"] = folder / "draft.onnx"
-        return cls(shape, arrays, graphs, threads=threads)
+        for path in graphs.values():
+            if not path.is_file():
+                raise unreadable(path, "an ONNX graph", advice=_AGAIN)
+        backend = cls(shape, arrays, graphs, threads=threads)
+        backend._check_graphs(graphs)
+        return backend
+
+    def _check_graphs(self, paths: dict[str, Path]) -> None:
+        """Raise `InputError` for a graph that is another's, by its inputs and their sizes."""
+        shape = self.config
+        heads, width = shape.decoder_heads, shape.width // shape.decoder_heads
+        for name, path in paths.items():
+            wanted: dict[str, list[int]] = {"embeds": [shape.width], "mask": []}
+            if name != "encoder":
+                caches = [f"{kind}_{n}" for n in self._caches for kind in ("self", "cross")]
+                wanted |= {"last": [], "total": [1]} | dict.fromkeys(caches, [heads, width])
+            found = {
+                value.name: [size for size in value.shape if isinstance(size, int)]
+                for value in self._sessions[name].get_inputs()
+            }
+            if found != wanted:
+                raise InputError(f"{path}: is no {name} of this student; {_AGAIN}")
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are embeddings of."""
+        return len(self._embeddings)
+
+    @property
+    def known(self) -> int:
+        """How many users there are vectors of."""
+        return len(self.vectors) - 1
+
+    @property
+    def positions(self) -> tuple[int, int]:
+        """Tokens that encoder and decoder can take."""
+        return len(self._positions[0]), len(self._positions[1])
 
     @property
     def model(self) -> Any:
@@ -135,14 +163,7 @@ class OnnxBackend:
             lengths = {"max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens}
             return self.reference.generate(inputs, users, **lengths, **options)
         longest = max(map(len, inputs))
-        for what, wanted, table in (
-            ("an input", longest, self._positions[0]),
-            ("max_new_tokens", max_new_tokens, self._positions[1]),
-        ):
-            if wanted > len(table):
-                raise InputError(
-                    f"{what} of {wanted} tokens: the student has {len(table)} positions"
-                )
+        check_lengths(longest, max_new_tokens, *self.positions)
         cross, mask = self._encode(inputs, users, longest)
         if "draft" in self._sessions and len(inputs) == 1:
             return [self._draft(cross, mask, max_new_tokens, min_new_tokens)]
@@ -202,7 +223,8 @@ class OnnxBackend:
         """
         room = longest + DRAFT_TOKENS
         draft, decoder = (self._state(name, cross, mask, room) for name in ("draft", "decoder"))
-        tokens, drafted_to = [self.config.start], 0  # the draft's cache holds so many tokens
+        tokens, checks = [self.config.start], 0
+        drafted_to = 0  # the draft's cache holds so many tokens
         while True:
             guess = list(tokens)
             for _ in range(min(DRAFT_TOKENS, longest - len(tokens))):
@@ -215,12 +237,14 @@ class OnnxBackend:
                     break
             known = len(tokens) - 1
             hidden, candidates = self._step(decoder, np.array([guess[known:]]), known)
-            self.drafted["checks"] += 1
+            checks += 1
             for place in range(len(guess) - known):
                 at = hidden[:, place], candidates[:, place], np.array([tokens])
                 tokens.append(int(self._choose(*at, longest, shortest)[0]))
-                self.drafted["tokens"] += 1
                 if tokens[-1] in self.config.ends or len(tokens) > longest:
+                    with self._counting:
+                        self.drafted["tokens"] += len(tokens) - 1
+                        self.drafted["checks"] += checks
                     return tokens[1:]
                 if tokens != guess[: len(tokens)]:
                     break
@@ -273,6 +297,18 @@ class OnnxBackend:
                 scores[forbidden] = -np.inf
                 chosen[row] = scores.argmax()
         return chosen
+
+
+def _array(path: Path, width: int) -> np.ndarray:
+    """A mapped file of numbers, (any, width), or (any,) for the output's bias."""
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        fits = values.dtype in (np.float32, np.float16) and len(values) > 0
+        if not fits or values.shape[1:] != ((width,) if path.stem != "output_bias" else ()):
+            raise ValueError(f"{values.dtype} of shape {values.shape}")
+    except Exception as error:  # ValueError, EOFError and others, by what is wrong
+        raise unreadable(path, f"numbers of width {width}", error, _AGAIN) from error
+    return values
 
 
 class _State:

@@ -35,6 +35,38 @@ class Shape:
     forced_last: int | None = None
     no_repeat_ngram: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises `InputError` for what no student can be."""
+        for name in ("width", "encoder_layers", "encoder_heads", "decoder_layers", "decoder_heads"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be 1 or more, found {getattr(self, name)}")
+        for name in ("encoder_heads", "decoder_heads"):
+            if self.width % getattr(self, name):
+                raise InputError(f"{name}={getattr(self, name)} does not divide width={self.width}")
+        if self.placement not in ("every_token", "user_token", "none"):
+            raise InputError(f"placement {self.placement!r} is unknown")
+        if self.placement == "user_token" and self.user_token_id is None:
+            raise InputError("placement 'user_token' needs user_token_id")
+        if not self.ends:
+            raise InputError("ends must name a token")
+
+    def check_vocabulary(self, tokens: int) -> None:
+        """Raise `InputError` for a special token that is none of so many."""
+        ids = (self.pad, self.start, *self.ends, self.forced_first, self.forced_last)
+        for number in (*ids, self.user_token_id):
+            if number is not None and not 0 <= number < tokens:
+                raise InputError(f"special token {number} is none of the {tokens} in the weights")
+
+
+def check_lengths(longest: int, max_new_tokens: int, encoder: int, decoder: int) -> None:
+    """Raise `InputError` for an input or a text of more tokens than encoder or decoder can take."""
+    for what, wanted, most in (
+        ("an input", longest, encoder),
+        ("max_new_tokens", max_new_tokens, decoder),
+    ):
+        if wanted > most:
+            raise InputError(f"{what} of {wanted} tokens: the student has {most} positions")
+
 
 # What `generate` would heed and the fast loop does not know, with the value that means "off".
 _UNKNOWN = {

@@ -75,7 +75,7 @@ def fit(
             noun=settings.noun,
             max_history=settings.max_history,
             mark_evidence=settings.mark_evidence,
-            count_tokens=token_counter(tokenizer),
+            count_tokens=token_counter(tokenizer, model.config),
             max_tokens=settings.max_input_tokens,
         )
         return frame.assign(prompt=prompts["prompt"].to_numpy())

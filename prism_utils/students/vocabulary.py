@@ -33,6 +33,7 @@ def train_tokenizer(
 
     vocab_size counts BPE tokens and bytes, not titles. Decoding gives the text back exactly.
     Inputs end in `</s>`; `<user>` is the placeholder that `placement="user_token"` looks for.
+    Titles spelt like these, or like bytes, are no tokens; `inputs.Reader` reads them as text.
 
     >>> tokenizer = train_tokenizer(["I liked Heat."], whole_titles=["Heat", "Jaws"])
     >>> tokenizer.tokenize("I liked Heat.")[-2:], "Jaws" in tokenizer.get_vocab()
@@ -41,7 +42,7 @@ def train_tokenizer(
     # single_word: a one-word title such as "It" must not cut a longer word in two.
     titles = [
         AddedToken(title, single_word=True, normalized=False)
-        for title in sorted({t for t in whole_titles if t})
+        for title in sorted({t for t in whole_titles if t and t not in SPECIAL})
     ]
     # A model without a vocabulary finds nothing but the titles; merges are learnt between them.
     finder = Tokenizer(models.BPE())
@@ -65,11 +66,15 @@ def train_tokenizer(
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.train_from_iterator(segments, trainer)
-    tokenizer.add_tokens([title for title in titles if title.content in found])
     # The byte decoder takes a whole title such as "Amélie" for bytes, unless it is spelt in them.
+    # Titles that are bytes themselves ("É" is one, "Ã©" are the two of "é") are no tokens.
+    decode = decoders.ByteLevel().decode
+    misread = {title: read for title in sorted(found) if (read := decode([title])) != title}
+    known = tokenizer.get_vocab()
+    spelt = {t for t, read in misread.items() if t in known or "\ufffd" not in read}
+    tokenizer.add_tokens([title for title in titles if title.content in found - spelt])
     spell = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str
-    misread = [t for t in sorted(found) if decoders.ByteLevel().decode([t]) != t]
-    respelt = [decoders.Replace(title, spell(title)[0][0]) for title in misread]
+    respelt = [decoders.Replace(t, spell(t)[0][0]) for t in misread if t not in spelt]
     tokenizer.decoder = decoders.Sequence([*respelt, decoders.ByteLevel()])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", SPECIAL.index("</s>"))]
