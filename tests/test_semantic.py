@@ -90,6 +90,33 @@ def test_empty_texts_score_zero(roberta):
     assert scorer.score_pairs([], []).shape == (0, 3)
 
 
+def test_a_pair_does_not_depend_on_the_other_pairs_of_its_batch():
+    """Short texts are unlike: a padded place with similarity 0 would be the nearest word."""
+    references = ["a\nb", "?", "x 7", "a much longer reference than the others are", "zz"]
+    candidates = [
+        "it's fine",
+        "the cat",
+        "\u200b",
+        "and a long candidate beside the others",
+        "qq x",
+    ]
+    scorer = BertScore(batch_size=5, device="cpu")
+    together = scorer.score_pairs(references, candidates)
+    for pair, values in zip(zip(references, candidates, strict=True), together, strict=True):
+        alone = scorer.score_pairs(pair[:1], pair[1:])
+        assert values == pytest.approx(alone[0], abs=1e-5)
+        expected = bert_score.score(
+            [pair[1]], [pair[0]], model_type=bertscore._minilm(), num_layers=6, device="cpu"
+        )
+        assert values == pytest.approx(torch.cat(expected).numpy(), abs=1e-5)
+
+
+def test_where_no_word_weighs_anything_the_score_is_0():
+    assert BertScore(idf=True, device="cpu").score_pairs(["a film"], ["a film"]).tolist() == [
+        [0] * 3
+    ]
+
+
 def test_bertscore_table(roberta):
     golden = explanations(TEXTS, "teacher")
     scores = BertScore(str(roberta), device="cpu").score(explanations(TEXTS).iloc[::-1], golden)
@@ -147,7 +174,7 @@ def test_rescaling_is_never_silent(roberta, tmp_path):
 @pytest.mark.parametrize("kind", [BertScore, LikelihoodScore])
 def test_a_model_that_is_not_there(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(InputError, match="could not be loaded, neither as a local folder"):
+    with pytest.raises(InputError, match="could not be loaded: it is no local folder"):
         kind(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="batch_size must be 1 or more, found 0"):
         kind(str(tmp_path), batch_size=0)
