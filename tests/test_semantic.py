@@ -1,10 +1,6 @@
-"""BERTScore, log-likelihood and judgement on tiny models and a local server: no network, no GPU."""
+"""BERTScore and log-likelihood on tiny models: no network, no GPU."""
 
 from __future__ import annotations
-
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import bert_score
 import numpy as np
@@ -25,7 +21,6 @@ from transformers import (
 from prism_utils.errors import InputError
 from prism_utils.metrics import bertscore
 from prism_utils.metrics.bertscore import BertScore
-from prism_utils.metrics.judge import Judge
 from prism_utils.metrics.likelihood import LikelihoodScore
 from prism_utils.tables import check
 
@@ -90,6 +85,32 @@ def test_empty_texts_score_zero(roberta):
     assert scorer.score_pairs([], []).shape == (0, 3)
 
 
+def test_a_pair_does_not_depend_on_the_other_pairs_of_its_batch():
+    """Short texts are unlike: a padded place with similarity 0 would be the nearest word."""
+    references = ["a\nb", "?", "x 7", "a much longer reference than the others are", "zz"]
+    candidates = [
+        "it's fine",
+        "the cat",
+        "\u200b",
+        "and a long candidate beside the others",
+        "qq x",
+    ]
+    scorer = BertScore(batch_size=5, device="cpu")
+    together = scorer.score_pairs(references, candidates)
+    package = bert_score.BERTScorer(bertscore._minilm(), num_layers=6, device="cpu")
+    for pair, values in zip(zip(references, candidates, strict=True), together, strict=True):
+        alone = scorer.score_pairs(pair[:1], pair[1:])
+        assert values == pytest.approx(alone[0], abs=1e-5)
+        expected = package.score([pair[1]], [pair[0]])
+        assert values == pytest.approx(torch.cat(expected).numpy(), abs=1e-5)
+
+
+def test_where_no_word_weighs_anything_the_score_is_0():
+    assert BertScore(idf=True, device="cpu").score_pairs(["a film"], ["a film"]).tolist() == [
+        [0] * 3
+    ]
+
+
 def test_bertscore_table(roberta):
     golden = explanations(TEXTS, "teacher")
     scores = BertScore(str(roberta), device="cpu").score(explanations(TEXTS).iloc[::-1], golden)
@@ -147,7 +168,7 @@ def test_rescaling_is_never_silent(roberta, tmp_path):
 @pytest.mark.parametrize("kind", [BertScore, LikelihoodScore])
 def test_a_model_that_is_not_there(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(InputError, match="could not be loaded, neither as a local folder"):
+    with pytest.raises(InputError, match="could not be loaded: it is no local folder"):
         kind(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="batch_size must be 1 or more, found 0"):
         kind(str(tmp_path), batch_size=0)
@@ -222,159 +243,3 @@ def test_log_likelihood_table(gpt2):
         scorer.score(explanations(["Alien", "x"]), prompts.tail(1))
     with pytest.raises(InputError, match="did you mean 'float32'"):
         LikelihoodScore(str(gpt2), dtype="flot32")
-
-
-# --- judge -----------------------------------------------------------------------------------
-
-
-class Server:
-    """An endpoint that gives the replies it was told to, and keeps what it was asked."""
-
-    def __init__(self):
-        self.replies = []  # (status, content or None for a broken body); the last one stays
-        self.bodies, self.headers = [], []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.bodies.append({"path": self.path, **body})
-                outer.headers.append(self.headers)
-                many = len(outer.replies) > 1
-                status, content = outer.replies.pop(0) if many else outer.replies[0]
-                choice = {"choices": [{"message": {"content": content}}]}
-                data = b"{broken" if content is None else json.dumps(choice).encode()
-                if status != 200:
-                    data = json.dumps({"error": {"message": content}}).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_port}/v1"
-        threading.Thread(target=self.http.serve_forever, args=[0.01], daemon=True).start()
-
-    def stop(self):
-        self.http.shutdown()
-        self.http.server_close()
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = Server()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def judge(server, tmp_path):
-    def make(**options):
-        options = {"cache": tmp_path / "deep" / "answers.sqlite", "retries": 1, **options}
-        return Judge(server.address, "oracle", **options)
-
-    return make
-
-
-def test_a_second_run_is_free_and_offline(server, judge):
-    server.replies = [(200, "85")]
-    golden, told = explanations(["a {b}", "c"], "teacher"), explanations(["d {reference}", ""])
-    scores = judge().score(told, golden)
-    check(scores, "scores")
-    assert scores["value"].tolist() == [85, 0]  # an empty text is not asked about
-    assert set(scores["metric"]) == {"gptscore_judge"}
-    (body,) = server.bodies
-    assert body["path"] == "/v1/chat/completions" and body["model"] == "oracle"
-    assert (body["temperature"], body["seed"]) == (0, 0)
-    (message,) = body["messages"]
-    assert "Reference: a {b}\n" in message["content"]
-    assert message["content"].endswith("Candidate: d {reference}")
-
-    server.stop()
-    pd.testing.assert_frame_equal(judge().score(told, golden), scores)
-    with pytest.raises(InputError, match="gave no answer .*: see that the server runs"):
-        judge(retries=0).score(told, golden.assign(text="another question"))
-
-
-def test_equal_pairs_are_asked_once_and_the_cache_tells_models_and_seeds_apart(server, judge):
-    server.replies = [(200, "40")]
-    assert judge().score_pairs(["a"] * 3, ["b"] * 3).tolist() == [40, 40, 40]
-    assert len(server.bodies) == 1
-    judge(seed=1).score_pairs(["a"], ["b"])
-    judge(seed=None).score_pairs(["a"], ["b"])
-    assert [body.get("seed") for body in server.bodies] == [0, 1, None]
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_server_is_asked_again(server, judge, status):
-    server.replies = [(status, "busy"), (200, "70")]
-    assert judge().score_pairs(["a"], ["b"]).tolist() == [70]
-    assert len(server.bodies) == 2
-
-
-def test_a_server_that_stays_busy_is_named_with_what_it_said(server, judge):
-    server.replies = [(429, "slow down")]
-    with pytest.raises(InputError, match="answered 429 for model 'oracle': .*slow down"):
-        judge().score_pairs(["a"], ["b"])
-    assert len(server.bodies) == 2
-
-
-def test_answers_until_a_failure_are_kept(server, judge):
-    server.replies = [(200, "10"), (401, "no credit")]
-    asking = dict(references=["a", "a"], candidates=["b", "c"])
-    with pytest.raises(InputError, match="answered 401"):
-        judge(workers=1).score_pairs(**asking)
-    server.replies = [(200, "20")]
-    assert sorted(judge(workers=1).score_pairs(**asking)) == [10, 20]
-    assert len(server.bodies) == 3
-
-
-@pytest.mark.parametrize("malformed", ["I cannot judge that.", "8 out of 10", "120", None, ""])
-def test_what_is_no_number_is_asked_again_with_another_seed(server, judge, malformed):
-    server.replies = [(200, malformed), (200, "<think>90?</think>\n**Score:** 55/100")]
-    assert judge().score_pairs(["a"], ["b"]).tolist() == [55]
-    assert [body["seed"] for body in server.bodies] == [0, 1]
-
-
-def test_a_refusal_is_no_score_and_is_remembered(server, judge):
-    server.replies = [(200, "I would rather not.")]
-    assert np.isnan(judge().score_pairs(["a"], ["b"])).all()
-    assert len(server.bodies) == 2
-    assert np.isnan(judge().score_pairs(["a"], ["b"])).all()
-    assert len(server.bodies) == 2
-
-
-def test_a_server_without_seeds_is_asked_without(server, judge):
-    server.replies = [(400, "unknown field: seed"), (200, "30")]
-    asking = judge(workers=1)
-    assert asking.score_pairs(["a", "a"], ["b", "c"]).tolist() == [30, 30]
-    assert ["seed" in body for body in server.bodies] == [True, False, False]
-
-
-def test_the_key_is_sent_and_stays_out_of_the_cache(server, judge, monkeypatch, tmp_path):
-    server.replies = [(200, "30")]
-    with pytest.raises(InputError, match="variable JUDGE_KEY is not set"):
-        judge(api_key_env="JUDGE_KEY")
-    monkeypatch.setenv("JUDGE_KEY", "sesame")
-    judge(api_key_env="JUDGE_KEY").score_pairs(["a"], ["b"])
-    assert server.headers[0]["Authorization"] == "Bearer sesame"
-    stored = b"".join(path.read_bytes() for path in (tmp_path / "deep").iterdir())
-    assert b"oracle" in stored and b"sesame" not in stored
-
-
-def test_what_a_judge_cannot_work_with(judge, tmp_path):
-    with pytest.raises(InputError, match="prompt_version '2' is unknown: choose one of: 1"):
-        judge(prompt_version="2")
-    with pytest.raises(InputError, match="must begin with http"):
-        Judge("localhost:8000", "oracle", cache=tmp_path / "c")
-    with pytest.raises(InputError, match="1 references and 0 candidates"):
-        judge().score_pairs(["a"], [])
-    text = tmp_path / "notes.txt"
-    text.write_text("not a database, but long enough to be taken for the head of one " * 20)
-    with pytest.raises(InputError, match="notes.txt: not a cache of answers"):
-        judge(cache=text).score_pairs(["a"], ["b"])
-    assert text.read_text().startswith("not a database")

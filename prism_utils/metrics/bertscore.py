@@ -19,13 +19,12 @@ from bert_score.utils import (
     get_bert_embedding,
     get_idf_dict,
     get_model,
-    greedy_cos_idf,
     model2layers,
 )
 from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import InputError, nearest
-from .checkpoints import known_as, load_checkpoint, pick_device
+from .checkpoints import known_as, load_checkpoint, load_tokenizer, pick_device
 from .inputs import check_least, check_pairs, golden_texts, long_scores
 
 METRICS = ("bertscore_p", "bertscore_r", "bertscore_f1")
@@ -72,14 +71,12 @@ class BertScore:
         if baseline_path is not None and not rescale:
             raise InputError("baseline_path is given but rescale is not: set rescale=True too")
         path = _minilm() if model == "minilm" else str(model)
-        config = load_checkpoint(path, transformers.AutoConfig.from_pretrained)
-        layers = model2layers.get(known, config.num_hidden_layers)
-        layers = layers if num_layers is None else num_layers
-        if not 1 <= layers <= config.num_hidden_layers:
-            raise InputError(
-                f"num_layers must be from 1 to {config.num_hidden_layers} for {model!r}, "
-                f"found {layers}"
-            )
+        load = transformers.AutoConfig.from_pretrained
+        config = load_checkpoint(path, load, trust_remote_code=False)
+        most = getattr(config, "num_hidden_layers", 0)
+        layers = model2layers.get(known, most) if num_layers is None else num_layers
+        if not isinstance(layers, int) or not 1 <= layers <= most:
+            raise InputError(f"num_layers must be from 1 to {most} for {model!r}, found {layers!r}")
         self._baseline = np.zeros(3) if baseline is None else _read_baseline(baseline, layers)
         self._tokenizer = _tokenizer(path, config)
         self._model = load_checkpoint(path, get_model, num_layers=layers).to(pick_device(device))
@@ -96,8 +93,8 @@ class BertScore:
     def score_pairs(self, references: Sequence[str], candidates: Sequence[str]) -> np.ndarray:
         """Precision, recall and F1 of each candidate: float array (pairs, 3), at most 1.
 
-        Where either text is empty all three are 0. Equal pairs are scored once, and the vectors
-        of texts (up to half a gigabyte) are kept for the next call.
+        Where either text is empty, or has no word that weighs, all three are 0. Equal pairs are
+        scored once, and the vectors of texts (up to half a gigabyte) are kept for the next call.
         """
         check_pairs(references, candidates)
         pairs = pd.DataFrame({"reference": list(references), "candidate": list(candidates)})
@@ -129,29 +126,47 @@ class BertScore:
         new = sorted(texts - self._vectors.keys(), key=lambda text: (len(text.split()), text))
         for start in range(0, len(new), self._batch_size):
             batch = new[start : start + self._batch_size]
-            found = get_bert_embedding(
-                batch, self._model, self._tokenizer, self._weights, device=self._model.device
-            )
+            try:
+                found = get_bert_embedding(
+                    batch, self._model, self._tokenizer, self._weights, device=self._model.device
+                )
+            except IndexError as error:
+                raise InputError(
+                    f"{self.name}: its tokenizer has tokens that its table of vectors lacks; give "
+                    "the tokenizer that belongs to the weights"
+                ) from error
             for text, vectors, mask, weight in zip(batch, *found, strict=True):
                 length = int(mask.sum())
-                self._vectors[text] = vectors[:length].cpu(), weight[:length]
+                unit = torch.nn.functional.normalize(vectors[:length].cpu(), dim=-1)
+                self._vectors[text] = unit, weight[:length]
 
     def _match(self, references: Sequence[str], candidates: Sequence[str]) -> np.ndarray:
-        found = greedy_cos_idf(*self._padded(references), *self._padded(candidates))
-        values = torch.stack(found, dim=1).cpu().numpy()
-        return (values - self._baseline) / (1 - self._baseline)
+        """Values of pairs, as of each alone: padding is no word that another could be near to.
 
-    def _padded(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Vectors, mask and weights of texts, as `greedy_cos_idf` takes (and overwrites) them."""
-        vectors, weights = zip(*(self._vectors[text] for text in texts), strict=True)
-        lengths = torch.tensor([len(each) for each in weights])
-        padded = (  # 2.0: a vector of zeros has no direction
-            pad_sequence(list(vectors), batch_first=True, padding_value=2.0),
-            torch.arange(int(lengths.max())) < lengths[:, None],
-            pad_sequence(list(weights), batch_first=True),
+        bert-score's own matching takes it for one with similarity 0, which is the nearest where
+        all words are unlike.
+        """
+        (one, of_one), (other, of_other) = self._padded(references), self._padded(candidates)
+        there = (of_other >= 0)[:, :, None] & (of_one >= 0)[:, None, :]
+        near = torch.where(there, other @ one.transpose(1, 2), -1.0)
+        of_one, of_other = of_one.clamp(min=0), of_other.clamp(min=0)
+        precision, recall = (
+            (near.amax(axis) * weights).sum(1) / weights.sum(1)
+            for axis, weights in ((2, of_other), (1, of_one))
         )
-        vector, mask, weight = (tensor.to(self._model.device) for tensor in padded)
-        return vector, mask, weight
+        found = [precision, recall, 2 * precision * recall / (precision + recall)]
+        values = (torch.stack(found, dim=1).cpu().numpy() - self._baseline) / (1 - self._baseline)
+        values[np.isnan(values).any(axis=1)] = 0  # one of the two has no word that weighs
+        return values
+
+    def _padded(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unit vectors and weights of texts, padded by vectors of zeros with the weight -1."""
+        vectors, weights = zip(*(self._vectors[text] for text in texts), strict=True)
+        device = self._model.device
+        return (
+            pad_sequence(list(vectors), batch_first=True).to(device),
+            pad_sequence(list(weights), batch_first=True, padding_value=-1.0).to(device),
+        )
 
     def score(self, explanations: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
         """Scores bertscore_p, bertscore_r, bertscore_f1; references as in `overlap.rouge`."""
@@ -202,10 +217,12 @@ def _read_baseline(path: Path, layer: int) -> np.ndarray:
 
 def _tokenizer(path: str, config: Any) -> Any:
     """The model's tokenizer, put right where transformers 5 would change values or fail."""
-    tokenizer = load_checkpoint(path, transformers.AutoTokenizer.from_pretrained)
+    tokenizer = load_tokenizer(path)
     if isinstance(tokenizer, transformers.RobertaTokenizer | transformers.GPT2Tokenizer):
         # bert-score asks for the space before a first word at each call, which is no longer heard
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, add_prefix_space=True)
+        tokenizer = load_tokenizer(path, add_prefix_space=True)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.model_max_length > 1e6:  # not said by the checkpoint
         offset = 2 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
         tokenizer.model_max_length = getattr(config, "max_position_embeddings", 514) - offset

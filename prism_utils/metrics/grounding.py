@@ -22,7 +22,8 @@ from ..errors import InputError
 from ..tables import check
 from ..wording import plural
 from .inputs import check_least, samples_of
-from .mentions import Matcher, Mention, normalise, title_key
+from .mentions import Matcher, Mention, title_key
+from .spelling import spell
 
 METRICS = (
     "names_item",
@@ -39,14 +40,14 @@ LABELLED = Path(__file__).with_name("labelled.jsonl")
 _RELATION = re.compile(
     r"\b(?P<copula>(?:is|was|are|were|been)\s+(?:\w+\s+)?)?"
     r"(?:based (?:up)?on|influenced by|inspired by|adapted from"
-    r"|(?:a |the )?(?:remake|sequel|prequel) (?:of|to))\s+(?P<quote>[\"“”‘']\s*)?",
+    r"|(?:a |the )?(?:remake|sequel|prequel) (?:of|to))\s+(?P<quote>(?:\"|'(?!\d))\s*)?",
     re.I,
 )
 _RELATION_STEMS = ("ased", "nflu", "nspi", "dapt", "make", "quel", "ASED", "NFLU")
 # What stands between a title and words that describe this title: "Alien, a horror film".
 _APPOSITION = re.compile(
-    r"\s*,?\s*\(?(?:an?|the|which (?:is|was|has|stars)|that (?:is|was|has|stars)|is|was|has|stars"
-    r"|starring|directed|written|with|by)\s",
+    r"[\"',]*\s*,?\s*\(?(?:an?|the|which (?:is|was|has|stars)|that (?:is|was|has|stars)|is|was|has"
+    r"|stars|starring|directed|written|with|by)\s",
     re.I,
 )
 
@@ -60,7 +61,9 @@ class Grounding(Matcher):
     def __init__(self, items: pd.DataFrame, noun: str = "film") -> None:
         super().__init__(items)
         nouns = {noun, plural(noun), "film", "films", "movie", "movies"}
-        self._noun = re.compile(rf"\s*(?:{'|'.join(map(re.escape, sorted(nouns)))})?\s*,?\s*", re.I)
+        self._noun = re.compile(
+            rf"\s*(?:{'|'.join(map(re.escape, sorted(nouns)))})?\s*,?\s*[\"']?", re.I
+        )
 
     def score(
         self, explanations: pd.DataFrame, samples: pd.DataFrame, *, workers: int = 1
@@ -110,13 +113,14 @@ class Grounding(Matcher):
         item = self._key.get(item_id) or title_key(item_id)
         facts = self._facts.get(item_id)
         past = set(history)
-        found = self.find(text, past | {item_id})
+        spelled = spell(text)
+        text, found = spelled.text, self.find(spelled, past | {item_id})
         # A word that can be a title or a true attribute of the item is read as the attribute.
         titles = {m.title for m in found if m.title and not (facts and m.values & facts)}
         titles |= {m.title for m in found if m.title == item}
         seen = {t for t in titles if t != item and not self._ids[t].isdisjoint(past)}
         named = item in titles or (
-            item_id not in self._titles and normalise(item_id) in normalise(text)
+            item_id not in self._titles and f" {item} " in f" {title_key(text)} "
         )
         wrong, shared = float("nan"), set[tuple[str, str]]()
         if facts is not None:

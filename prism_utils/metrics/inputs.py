@@ -5,13 +5,17 @@ Left out on purpose: any metric.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from ..errors import InputError
 from ..tables import check
+
+_HALF = re.compile("[\ud800-\udfff]")  # as of an emoji that was cut: no tokenizer takes it
 
 
 class ReferenceMetric(Protocol):
@@ -63,9 +67,15 @@ def golden_texts(explanations: pd.DataFrame, references: pd.DataFrame) -> list[s
 
 
 def check_pairs(first: Sequence[str], second: Sequence[str], name: str = "references") -> None:
-    """Raise `InputError` where texts do not pair up; `name` is what the first ones are."""
+    """Raise `InputError` where texts do not pair up or are none; `name`: what the first are."""
     if len(first) != len(second):
         raise InputError(f"{len(first)} {name} and {len(second)} candidates do not pair up")
+    for side, texts in ((name, first), ("candidates", second)):
+        for row, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"{side}: row {row + 1} must be text, found {text!r}")
+            if not text.isascii() and _HALF.search(text):
+                raise InputError(f"{side}: row {row + 1} holds half a character; write it whole")
 
 
 def long_scores(explanations: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +85,9 @@ def long_scores(explanations: pd.DataFrame, values: pd.DataFrame) -> pd.DataFram
 
 
 def check_least(least: int, **values: int) -> None:
-    """Raise `InputError` for the first of `values` that is less than `least`."""
+    """Raise `InputError` for the first of `values` that is no whole number or less than `least`."""
     for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise InputError(f"{name} must be a whole number, found {value!r}")
         if value < least:
             raise InputError(f"{name} must be {least} or more, found {value}")

@@ -12,10 +12,11 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -36,8 +37,11 @@ JUDGE_PROMPTS = {
     )
 }
 _ANSWER = re.compile(
-    r"[^\w-]*(?:score[^\w-]*)?(\d+(?:\.\d+)?)\s*(?:/\s*100|out of 100|%)?\W*", re.I
+    r"[\s\"'“‘*_`#({\[]*(?:score[\s\"'*_`:=]*)?(\d+(?:\.\d+)?)\s*(/\s*100|out of 100|%)?"
+    r"[\s\"'”’*_`)}\].!]*",
+    re.I,
 )
+_DAY = 86_400
 
 
 class Judge:
@@ -49,7 +53,7 @@ class Judge:
 
     Parameters
     ----------
-    endpoint : address up to /v1; "/chat/completions" is added.
+    endpoint : address up to /v1; "/chat/completions" is added. It holds no name, password or key.
     model : the model's name there.
     cache : a file (SQLite) of answers, by endpoint, model, prompt and seed: what stands there is
         not asked again, so a second run is free and needs no network. Holds no key.
@@ -57,12 +61,13 @@ class Judge:
     seed : sent along, or None; a server that refuses the field is asked without.
     retries : how often a request is repeated after 429, 5xx or a broken connection, and a question
         after an answer that is no number. An answer that stays none scores nan.
-    timeout : seconds for a request. workers : questions at a time.
-    api_key_env : name of the environment variable that holds the key; None sends none.
+    timeout : seconds for a request, at most a day. workers : questions at a time.
+    api_key_env : name of the environment variable that holds the key; None sends none. The key is
+        in no message and in no answer that is kept, whatever the server sends back.
 
-    Raises `InputError` for an unknown prompt version, a key that is not set, an endpoint that
-    cannot be reached or says no, and a cache that is no cache. Answers received until then are
-    kept, so the same call continues.
+    Raises `InputError` for parameters that make no sense, a key that is not set, an endpoint that
+    cannot be reached, says no or speaks otherwise, and a cache that is none or cannot be written.
+    Answers received until then are kept, so the same call continues.
     """
 
     def __init__(
@@ -81,21 +86,21 @@ class Judge:
         if prompt_version not in JUDGE_PROMPTS:
             raise InputError(
                 f"prompt_version {prompt_version!r} is unknown: "
-                f"{nearest(prompt_version, JUDGE_PROMPTS)}"
+                f"{nearest(str(prompt_version), JUDGE_PROMPTS)}"
             )
-        if not re.match(r"https?://", endpoint):
-            raise InputError(f"endpoint must begin with http:// or https://, found {endpoint!r}")
+        for name, value, kinds in (("model", model, str), ("cache", cache, (str, Path))):
+            if not isinstance(value, kinds) or not str(value).strip():
+                raise InputError(f"{name} must be a name, found {value!r}")
         check_least(1, workers=workers)
-        check_least(0, retries=retries)
-        self._url = endpoint.rstrip("/") + "/chat/completions"
+        check_least(0, retries=retries, **({} if seed is None else {"seed": seed}))
+        if not isinstance(timeout, int | float) or not 0 < timeout <= _DAY:
+            raise InputError(f"timeout must be seconds, above 0 up to {_DAY}, found {timeout!r}")
+        self._url = _address(endpoint) + "/chat/completions"
         self._model, self._seed, self._prompt = model, seed, JUDGE_PROMPTS[prompt_version]
         self._retries, self._timeout, self._workers = retries, timeout, workers
         self._cache = Path(cache)
-        self._headers = {}
-        if api_key_env is not None:
-            if not os.environ.get(api_key_env):
-                raise InputError(f"environment variable {api_key_env} is not set; it holds the key")
-            self._headers["Authorization"] = f"Bearer {os.environ[api_key_env]}"
+        self._secret = "" if api_key_env is None else _secret(api_key_env)
+        self._headers = {"Authorization": f"Bearer {self._secret}"} if self._secret else {}
         self._takes_seed = seed is not None
         self.name = f"judgement (0 to 100) by {model}, prompt version {prompt_version}"
 
@@ -117,18 +122,21 @@ class Judge:
 
     def _answers(self, questions: list[str]) -> dict[str, str]:
         """The answer to each question, from the cache or else from the endpoint."""
-        with contextlib.closing(self._open_cache()) as cache:
+        with self._open_cache() as cache:
             answers = {}
             for question in questions:
                 row = cache.execute(
                     "SELECT answer FROM answers WHERE key = ?", [self._key(question)]
                 ).fetchone()
-                if row:
+                if row and isinstance(row[0], str):
                     answers[question] = row[0]
             asked = [question for question in questions if question not in answers]
             if not asked:
                 return answers
-            with requests.Session() as session, ThreadPoolExecutor(self._workers) as pool:
+            with (
+                requests.Session() as session,
+                ThreadPoolExecutor(min(self._workers, len(asked))) as pool,
+            ):
                 again = Retry(
                     self._retries,
                     status_forcelist=(429, 500, 502, 503, 504),
@@ -157,32 +165,42 @@ class Judge:
         parts = json.dumps([self._url, self._model, self._seed, question])
         return hashlib.sha256(parts.encode()).hexdigest()
 
-    def _open_cache(self) -> sqlite3.Connection:
-        self._cache.parent.mkdir(parents=True, exist_ok=True)
-        cache = sqlite3.connect(self._cache)
+    @contextlib.contextmanager
+    def _open_cache(self) -> Iterator[sqlite3.Connection]:
         try:
-            with cache:
-                cache.execute(
-                    "CREATE TABLE IF NOT EXISTS answers "
-                    "(key TEXT PRIMARY KEY, model TEXT, question TEXT, answer TEXT)"
-                )
-        except sqlite3.DatabaseError as error:
-            cache.close()
+            self._cache.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(self._cache)) as cache:
+                with cache:
+                    cache.execute(
+                        "CREATE TABLE IF NOT EXISTS answers "
+                        "(key TEXT PRIMARY KEY, model TEXT, question TEXT, answer TEXT)"
+                    )
+                yield cache
+        except (OSError, sqlite3.Error) as error:
             raise InputError(
-                f"{self._cache}: not a cache of answers ({error}); name another file"
+                f"{self._cache}: not a cache of answers, or it cannot be written ({error}); name "
+                "another file"
             ) from error
-        return cache
 
     def _ask(self, session: requests.Session, question: str) -> str:
         """What the model says; asked again, with another seed, while that is no number."""
-        answer = ""
         for attempt in range(self._retries + 1):
             answer = self._post(session, question, attempt)
-            if not np.isnan(_number(answer)):
+            if answer is not None and not np.isnan(_number(answer)):
                 break
+        if answer is None:
+            raise InputError(
+                f"endpoint {self._url} answers, but not as an OpenAI-compatible one does (JSON "
+                "with choices, a message and its content): check the address"
+            )
         return answer
 
-    def _post(self, session: requests.Session, question: str, attempt: int) -> str:
+    def _hidden(self, said: str) -> str:
+        """What a server said, without the key: some send back what they were sent."""
+        return said.replace(self._secret, "***") if self._secret else said
+
+    def _post(self, session: requests.Session, question: str, attempt: int) -> str | None:
+        """The content of the reply; None where it holds none."""
         body: dict[str, Any] = {
             "model": self._model,
             "messages": [{"role": "user", "content": question}],
@@ -192,24 +210,25 @@ class Judge:
             body["seed"] = self._seed + attempt
         try:
             reply = session.post(self._url, json=body, headers=self._headers, timeout=self._timeout)
-        except requests.RequestException as error:
+        except (OSError, ValueError) as error:  # requests' own, and what they let through
             raise InputError(
                 f"endpoint {self._url} gave no answer ({type(error).__name__}): see that the "
                 "server runs, then call again; answers so far are in the cache"
-            ) from error
+            ) from None  # its words can hold what was sent
         if reply.status_code in (400, 422) and "seed" in body and "seed" in reply.text:
             self._takes_seed = False
             return self._post(session, question, attempt)
         if not reply.ok:
-            said = " ".join(reply.text.split())[:200]
+            said = " ".join(self._hidden(reply.text).split())[:200]
             raise InputError(
                 f"endpoint {self._url} answered {reply.status_code} for model {self._model!r}: "
                 f"{said or 'nothing'}"
             )
         try:
-            return str(reply.json()["choices"][0]["message"]["content"] or "")
-        except (ValueError, LookupError, TypeError):
-            return ""
+            content = reply.json()["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return None
+        return "" if content is None else self._hidden(str(content))
 
     def score(self, explanations: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
         """Scores "gptscore_judge", 0 … 100; references as in `overlap.rouge`."""
@@ -218,13 +237,48 @@ class Judge:
         return long_scores(explanations, pd.DataFrame({"gptscore_judge": values}))
 
 
+def _address(endpoint: str) -> str:
+    """An endpoint that can be shown: a server and a path, and nothing secret."""
+    try:
+        parts = urlsplit(endpoint.strip())
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except (ValueError, AttributeError):  # a port that is no number; no text
+        right = False
+    if not right:
+        shown = re.sub(r"^.*@|[?#].*", "***", str(endpoint), flags=re.S)
+        raise InputError(
+            f"endpoint must begin with http:// or https:// and name a server, found {shown!r}"
+        )
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise InputError(
+            "endpoint must hold no name, password or query, only a server and a path: put the key "
+            "into an environment variable and give its name as api_key_env"
+        )
+    return endpoint.strip().rstrip("/").removesuffix("/chat/completions")
+
+
+def _secret(variable: str) -> str:
+    """The key that an environment variable holds."""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise InputError(f"environment variable {variable} is not set; it holds the key")
+    if not re.fullmatch("[!-~]+", key):
+        raise InputError(
+            f"environment variable {variable} holds no key: a key has no blanks and no letters "
+            "beyond ASCII"
+        )
+    return key
+
+
 def _number(answer: str) -> float:
     """The judgement in an answer that is nothing but a number from 0 to 100, else nan.
 
-    >>> [_number(text) for text in ("85", "Score: 85/100.", "8 out of 10", "I would say 85")]
-    [85.0, 85.0, nan, nan]
+    So is 0.85: whoever says that has taken the question for one about a share.
+
+    >>> [_number(text) for text in ("85", "Score: 85/100.", "8 out of 10", "about 85", "0.85")]
+    [85.0, 85.0, nan, nan, nan]
     """
-    spoken = re.sub(r"<think>.*?</think>", "", answer, flags=re.S)
-    match = _ANSWER.fullmatch(spoken)
+    match = _ANSWER.fullmatch(re.sub(r".*</think>", "", answer, flags=re.S))
     value = float(match[1]) if match else float("nan")
-    return value if value <= 100 else float("nan")
+    share = match is not None and "." in match[1] and value <= 1 and not match[2]
+    return float("nan") if share or value > 100 else value

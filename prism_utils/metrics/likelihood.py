@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from ..errors import InputError, nearest
-from .checkpoints import known_as, load_checkpoint, pick_device
+from .checkpoints import known_as, load_checkpoint, load_tokenizer, pick_device
 from .inputs import check_least, check_pairs, long_scores, of_each
 
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -41,16 +41,30 @@ class LikelihoodScore:
     ) -> None:
         check_least(1, batch_size=batch_size)
         if dtype not in _DTYPES:
-            raise InputError(f"dtype {dtype!r} is unknown: {nearest(dtype, _DTYPES)}")
-        tokenizer = transformers.AutoTokenizer.from_pretrained
-        load = transformers.AutoModelForCausalLM.from_pretrained
-        self._tokenizer = load_checkpoint(model, tokenizer, revision=revision)
-        network = load_checkpoint(model, load, revision=revision, dtype=dtype)
+            raise InputError(f"dtype {dtype!r} is unknown: {nearest(str(dtype), _DTYPES)}")
+        self.name = f"mean log-likelihood under {known_as(model)}"
+        options = {"revision": revision, "trust_remote_code": False}
+        self._tokenizer = load_tokenizer(model, revision=revision)
+        network, found = load_checkpoint(
+            model, transformers.AutoModelForCausalLM.from_pretrained, dtype=dtype,
+            use_safetensors=True, output_loading_info=True, **options,
+        )  # fmt: skip
         self._model = network.to(pick_device(device)).eval()
+        if found["missing_keys"] or self._looks_ahead():
+            raise InputError(
+                f"model {str(model)!r} is no causal model, or not whole: give one that was trained "
+                "to go on with a text"
+            )
         limit = getattr(self._model.config, "max_position_embeddings", None)
         self._limit = limit or self._tokenizer.model_max_length
         self._batch_size = batch_size
-        self.name = f"mean log-likelihood under {known_as(model)}"
+
+    @torch.inference_mode()
+    def _looks_ahead(self) -> bool:
+        """Whether a text's last token changes what the model expects before it."""
+        texts = torch.tensor([[0, 1, 2], [0, 1, 3]], device=self._model.device)
+        first, second = self._model(input_ids=texts).logits[:, :2].float()
+        return bool((first - second).abs().max() > 0.005 * first.std())
 
     @torch.inference_mode()
     def score_pairs(self, prompts: Sequence[str], texts: Sequence[str]) -> np.ndarray:
@@ -76,6 +90,12 @@ class LikelihoodScore:
                     f"text {row + 1} takes {len(tail)} tokens; the model reads {self._limit}"
                 )
             pairs.append((opening + head[max(len(head) - room, 0) :], tail))
+        known = self._model.get_input_embeddings().num_embeddings
+        if any(token >= known for pair in pairs for ids_ in pair for token in ids_):
+            raise InputError(
+                f"{self.name}: its tokenizer has more tokens than its table of vectors ({known}); "
+                "give the tokenizer that belongs to the weights"
+            )
         values = np.full(len(texts), np.nan)
         rows = [row for row, text in enumerate(texts) if text.strip() and pairs[row][0]]
         rows.sort(key=lambda row: sum(map(len, pairs[row])))

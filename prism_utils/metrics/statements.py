@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..tables import check
+from .spelling import spell
 
 KINDS = ("attribute", "entity", "preference")
 # Cosine of two phrases from which one supports the other: the best of a grid on the labels of
@@ -87,8 +88,8 @@ _SAME = (
     "entertainment music",
 )
 
-_TOKEN = re.compile(r"\$?\w+(?:['’-]\w+)*|[^\w\s]")
-_NEW_SENTENCE = re.compile(r"(?:^|[.!?:])[\s\"“”]*$")
+_TOKEN = re.compile(r"\$?\w+(?:['-]\w+)*|[^\w\s]")
+_NEW_SENTENCE = re.compile(r"(?:^|[.!?:])[\s\"]*$")
 _DIET = frozenset({"vegan", "vegetarian", "gluten-free", "dietary"})  # kinds, no dishes
 # What is named as an example, up to the next clause.
 _EXAMPLE = re.compile(
@@ -144,16 +145,17 @@ def phrases(text: str) -> list[tuple[int, tuple[str, ...]]]:
     >>> phrases("The user would enjoy the truffle fries and a great patio.")
     [(25, ('truffle', 'fries')), (51, ('patio',))]
     """
+    spelled = spell(text)
     runs: list[tuple[int, list[str]]] = []
     within = False
-    for token in _TOKEN.finditer(text):
-        word = re.sub(r"['’]s$", "", token[0]).replace("’", "'").lower()
+    for token in _TOKEN.finditer(spelled.text):
+        word = token[0].removesuffix("'s").lower()
         content = word[0].isalnum() or word[0] == "$"
         content = content and word not in ENGLISH_STOP_WORDS and word not in _PLAIN
         if content and within:
             runs[-1][1].append(word)
         elif content:
-            runs.append((token.start(), [word]))
+            runs.append((spelled.starts[token.start()], [word]))
         within = content
     return [(start, tuple(words)) for start, words in runs]
 
@@ -197,27 +199,28 @@ class Claims:
         """
         check(explanations, "explanations")
         for name, profiles in (("items", items), ("users", users)):
-            lost = ~explanations["sample_id"].isin(profiles.index).to_numpy()
-            if lost.any():
-                sample = explanations["sample_id"].iloc[int(lost.argmax())]
+            if not profiles.index.is_unique:
+                twice = profiles.index[profiles.index.duplicated()][0]
+                raise InputError(f"{name}: sample {twice!r} has two profiles; give one")
+            there = profiles.reindex(explanations["sample_id"]).map(lambda p: isinstance(p, str))
+            if not there.all():
+                sample = there.index[int((~there).to_numpy().argmax())]
                 raise InputError(f"{name}: sample {sample!r} has no profile; give every sample's")
         asked = explanations["sample_id"].unique()
         texts = [*explanations["text"], *items[asked], *users[asked]]
-        found = {text: phrases(text) for text in dict.fromkeys(texts)}
+        spelled = {text: spell(text).text for text in dict.fromkeys(texts)}
+        found = {text: phrases(one) for text, one in spelled.items()}
         self._learn({" ".join(p) for runs in found.values() for _, p in runs}, progress)
         rows: list[dict[str, Any]] = []
-        columns = (explanations[c] for c in ("sample_id", "system", "text"))
-        for sample, system, text in zip(*columns, strict=True):
+        told_columns = (explanations[c] for c in ("sample_id", "system", "text"))
+        for sample, system, text in zip(*told_columns, strict=True):
             user = [p for _, p in found[users[sample]]]
             both = [p for _, p in found[items[sample]]] + user
-            key: dict[str, Any] = {
-                "sample_id": sample,
-                "system": system,
-                "visit": bool(_VISIT.search(text)),
-            }
+            told, text = found[text], spelled[text]
+            visit = bool(_VISIT.search(text))
+            key: dict[str, Any] = {"sample_id": sample, "system": system, "visit": visit}
             named = [m.span(1) for m in _EXAMPLE.finditer(text)]
             taste = [m.span() for m in _TASTE.finditer(text)]
-            told = found[text]
             missing, near = self._compare([p for _, p in told], both)
             user_missing, user_near = self._compare([p for _, p in told], user)
             for n, (start, words) in enumerate(told):
@@ -233,7 +236,8 @@ class Claims:
             if not told:
                 key |= {"words": 0, "missing": 0, "near": 1.0, "user_missing": 0, "user_near": 1.0}
                 rows.append(key | {"named": False, "taste": False})
-        return pd.DataFrame(rows)
+        columns = "sample_id system words missing near user_missing user_near named taste visit"
+        return pd.DataFrame(rows, columns=columns.split())
 
     def _learn(self, texts: set[str], progress: bool) -> None:
         new = sorted(texts - self._vectors.keys(), key=lambda text: (len(text), text))
