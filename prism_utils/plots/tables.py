@@ -5,13 +5,13 @@ Names of systems, titles and texts come from files, so nothing of a cell or a he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from ..runs import glue
+from ..runs import escaped, glue
 
 DASH = "–"
 
@@ -76,3 +76,35 @@ def order_table(orders: pd.DataFrame, metrics: list[str]) -> Styler:
         place=ranks.apply(interval, axis=1, form=".0f"),
     )
     return table(shown.pivot(index="system", columns="metric", values=["mean", "place"]))
+
+
+def score_table(
+    scores: pd.DataFrame,
+    names: Mapping[str, str],
+    metrics: Sequence[str] | None = None,
+    *,
+    form: str = "z.4f",
+    by_system: bool = False,
+) -> Styler:
+    """Metrics down and systems across (`by_system`: turned), each mean with its interval.
+
+    scores: system, metric, value, low, high. names: what each metric is called; metrics: which are
+    shown, in order (all that have a name).
+    """
+    scores = scores[scores["metric"].isin(metrics or names)]
+    cells = scores.assign(cell=scores.apply(interval, axis=1, form=form))
+    wide = cells.pivot(index="metric", columns="system", values="cell")
+    order = [m for m in metrics or names if m in wide.index]
+    wide = wide.loc[order, scores["system"].unique()].rename(index=names)
+    wide = wide.rename_axis(index=None, columns=None)
+    return table(wide.T if by_system else wide)
+
+
+def made_on(made: Mapping[str, Any]) -> str:
+    """Day, commit, machine and libraries that a record's provenance names, for Markdown."""
+    device, versions = made["device"], made["versions"]
+    machine = device.get("gpu") or device["cpu"]
+    return escaped(
+        f"{made['date'][:10]}, commit {made['commit']}, on {machine}, "
+        f"torch {versions['torch']}, transformers {versions['transformers']}"
+    )
