@@ -58,3 +58,15 @@ def test_a_record_says_what_it_was_made_on():
     made = {"date": "2026-01-02T03:04:05", "commit": "a_b", "device": {"cpu": "C", "gpu": "G"}}
     said = plots.made_on(made | {"versions": {"torch": "2", "transformers": "5"}})
     assert said == r"2026-01-02, commit a\_b, on G, torch 2, transformers 5"
+
+
+def test_a_difference_says_what_it_shows_and_shares_are_in_points():
+    row = {"metric": "grounded", "value": -0.25, "low": -0.5, "high": -0.125, "system": "a - b"}
+    rouge = row | {"metric": "rougeL", "value": 0.0, "low": -0.1, "high": 0.1}
+    assert plots.difference(row) == "-25.0 [-50.0, -12.5] (less)"
+    assert plots.difference(rouge) == "+0.000 [-0.100, +0.100] (no difference shown)"
+    shown = plots.score_table(
+        pd.DataFrame([row, rouge]), {"grounded": "grounded", "rougeL": "R"}, differences=True
+    )
+    assert shown.data.index.tolist() == ["grounded (points)", "R"]
+    assert shown.data["a - b"].tolist() == [plots.difference(row), plots.difference(rouge)]

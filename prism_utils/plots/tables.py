@@ -51,9 +51,32 @@ def interval(row: Any, form: str = ".2f", scale: float = 1) -> str:
     return f"{value} ({low} to {high})"
 
 
+def difference(row: Any) -> str:
+    """A difference with its interval and what it shows: more, less, or no difference shown.
+
+    Shares are in points of a hundred; ROUGE, likeness and nDCG are as they are.
+
+    >>> difference({"metric": "grounded", "value": 0.125, "low": 0.0625, "high": 0.1875})
+    '+12.5 [+6.2, +18.8] (more)'
+    """
+    factor, form = (100, "+.1f") if _is_share(row["metric"]) else (1, "+.3f")
+    value, low, high = (f"{factor * row[name]:{form}}" for name in ("value", "low", "high"))
+    shown = "more" if row["low"] > 0 else "less" if row["high"] < 0 else "no difference shown"
+    return f"{value} [{low}, {high}] ({shown})"
+
+
+def _is_share(metric: str) -> bool:
+    return not metric.startswith(("rouge", "alike", "ndcg"))
+
+
 def where(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
     """The rows of a frame whose columns have these values."""
     return frame[(frame[list(values)] == pd.Series(values, dtype=object)).all(axis=1)]
+
+
+def only(scores: pd.DataFrame, *metrics: str) -> pd.DataFrame:
+    """The rows of these metrics."""
+    return scores[scores["metric"].isin(metrics)]
 
 
 def cite(
@@ -85,14 +108,21 @@ def score_table(
     *,
     form: str = "z.4f",
     by_system: bool = False,
+    differences: bool = False,
 ) -> Styler:
     """Metrics down and systems across (`by_system`: turned), each mean with its interval.
 
     scores: system, metric, value, low, high. names: what each metric is called; metrics: which are
-    shown, in order (all that have a name).
+    shown, in order (all that have a name). With `differences` a cell is what `difference` says,
+    and the metric's name has its unit.
     """
+    if differences:
+        names = {m: f"{name} (points)" if _is_share(m) else name for m, name in names.items()}
     scores = scores[scores["metric"].isin(metrics or names)]
-    cells = scores.assign(cell=scores.apply(interval, axis=1, form=form))
+    said = [
+        difference(row) if differences else interval(row, form) for row in scores.to_dict("records")
+    ]
+    cells = scores.assign(cell=said)
     wide = cells.pivot(index="metric", columns="system", values="cell")
     order = [m for m in metrics or names if m in wide.index]
     wide = wide.loc[order, scores["system"].unique()].rename(index=names)
@@ -102,9 +132,8 @@ def score_table(
 
 def made_on(made: Mapping[str, Any]) -> str:
     """Day, commit, machine and libraries that a record's provenance names, for Markdown."""
-    device, versions = made["device"], made["versions"]
-    machine = device.get("gpu") or device["cpu"]
-    return escaped(
-        f"{made['date'][:10]}, commit {made['commit']}, on {machine}, "
-        f"torch {versions['torch']}, transformers {versions['transformers']}"
-    )
+    device, versions = made["device"], made.get("versions", {})
+    machine = device if isinstance(device, str) else device.get("gpu") or device.get("cpu")
+    libraries = [f"{n} {versions[n]}" for n in ("torch", "transformers") if n in versions]
+    told = [made["date"][:10], f"commit {made['commit']}", f"on {machine}", *libraries]
+    return escaped(", ".join(told))
