@@ -14,6 +14,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from prism_utils.errors import InputError
+from prism_utils.experiments import xrec
 from prism_utils.metrics.diversity import diversity
 from prism_utils.metrics.overlap import rouge
 from prism_utils.metrics.suite import shuffled
@@ -43,6 +44,21 @@ def made_pairs(count: int) -> list[dict]:
         if n % 3:
             record["xrec_prediction"] = f"You would enjoy the {kind} of this business, visit {n}."
         records.append(record)
+    return records
+
+
+def made_files(folder: Path, count: int) -> list[dict]:
+    """The three files that XRec publishes, of made pairs; every other one is in its graph."""
+    folder.mkdir()
+    records = made_pairs(count)
+    write_lines(folder / "explanations.jsonl", records)
+    told = [r for r in records if "xrec_prediction" in r]
+    published = [{"reference": r["explanation"]} | r for r in told]
+    kept = ("reference", "xrec_prediction")
+    write_lines(folder / "predictions.jsonl", [{k: r[k] for k in kept} for r in published])
+    edges = "".join(f"{r['user_id']},{r['item_id']}\n" for r in records[::2])
+    graph = gzip.compress(f"user,item\n{edges}".encode())
+    (folder / "interactions_trn.csv.gz").write_bytes(graph)
     return records
 
 
@@ -143,6 +159,61 @@ def test_errors_of_holding_out_name_the_parameter(made):
         hold_out(samples, samples["sample_id"], 60, by="sample")
 
 
+# -- The comparison ------------------------------------------------------------------------------
+
+
+def test_files_that_are_missing_or_broken_are_named(tmp_path):
+    made_files(tmp_path / "files", 9)
+    data = xrec.read(tmp_path / "files")
+    assert data.in_graph.tolist() == [True, False] * 4 + [True]
+    assert data.facts()["explained by XRec"] == 6
+    graph = tmp_path / "files" / "interactions_trn.csv.gz"
+    for content in (
+        b"user,item\n",
+        gzip.compress(b"user,business\n1,2\n"),
+        graph.read_bytes()[:20],
+    ):
+        graph.write_bytes(content)
+        with pytest.raises(InputError, match="interactions_trn.csv.gz: no readable CSV file"):
+            xrec.read(tmp_path / "files")
+    graph.unlink()
+    with pytest.raises(InputError, match="interactions_trn.csv.gz: no such file; give the folder"):
+        xrec.read(tmp_path / "files")
+
+
+def test_a_lift_is_what_is_above_the_references_of_others():
+    golden = pd.DataFrame({"sample_id": ["a", "b"], "system": "g", "text": ["red tea", "big cup!"]})
+    told = golden.assign(system="x", text=["red tea", "big, cup"])
+    found = xrec.Scoring(shuffles=2).scores(told, golden)
+    value = found.set_index(["sample_id", "metric"])["value"]
+    assert value["a", "rougeL"] == value["a", "rougeL_lift"] == value["b", "rougeL"] == 1
+    assert value["a", "rougeL_shuffled"] == 0  # two texts without a common word
+    assert value["b", "rougeL_whitespace"] == 0  # "cup!" is not "cup", nor is "big," "big"
+    same = xrec.Scoring(shuffles=1).scores(told.assign(text="red cup"), golden)
+    assert same.loc[same["metric"] == "rougeL_lift", "value"].abs().max() < 1e-9
+
+
+def test_splits_are_counted_and_floors_come_from_training(tmp_path):
+    made_files(tmp_path / "files", 60)
+    data = xrec.read(tmp_path / "files")
+    divided = xrec.divide(data, 12, 8, seed=1)
+    by_user, at_random = xrec.split_rows(divided)
+    assert by_user["held-out pairs of users in training"] == 0 and by_user["user vector"] == "none"
+    assert at_random["held-out pairs"] == 12 and at_random["validation pairs"] == 8
+    assert at_random["held-out pairs of users in training"] > 0
+    test, cut = divided["at random"]
+    train = cut[cut["split"] == "train"].reset_index(drop=True)
+    told = xrec.floors(data.xrec[data.xrec["sample_id"].isin(test["sample_id"])], test, train, 0)
+    assert set(told["text"]) <= set(train["text"])
+    texts = told.groupby("system")["text"].nunique()
+    assert texts["one sentence"] == 1 < texts["nearest"]
+    kinds = told.merge(test, on="sample_id").query("system == 'nearest'")
+    assert all(
+        text.split()[9][:-1] in asked
+        for text, asked in zip(kinds["text"], kinds["input_text"], strict=True)
+    )
+
+
 # -- XRec's files --------------------------------------------------------------------------------
 
 
@@ -226,16 +297,7 @@ def run_chapter(folder: Path, monkeypatch: pytest.MonkeyPatch, **values: object)
 
 
 def test_the_chapter_measures_what_the_record_holds(tmp_path, monkeypatch):
-    data = tmp_path / "files"
-    data.mkdir()
-    records = made_pairs(60)
-    write_lines(data / "explanations.jsonl", records)
-    told = [r for r in records if "xrec_prediction" in r]
-    published = [{"reference": r["explanation"]} | r for r in told]
-    kept = ("reference", "xrec_prediction")
-    write_lines(data / "predictions.jsonl", [{k: r[k] for k in kept} for r in published])
-    edges = "".join(f"{r['user_id']},{r['item_id']}\n" for r in records[::2])
-    (data / "interactions_trn.csv.gz").write_bytes(gzip.compress(f"user,item\n{edges}".encode()))
+    records = made_files(tmp_path / "files", 60)
     sizes = {"held_out": 12, "valid_samples": 8, "trials": [[16, 0.01]], "layers": 1, "steps": 4}
     sizes |= {"vocab_size": 300, "eval_every": 2, "student_seeds": 2, "max_new_tokens": 8}
     run = run_chapter(

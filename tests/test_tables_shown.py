@@ -37,3 +37,36 @@ def test_a_number_is_cited_with_its_interval(monkeypatch):
     plots.cite("c", ROWS, system="c")
     assert glued == {"a": "50 (25 to 75)", "b": "–", "c": "–"}
     assert plots.where(ROWS, system="b").index.tolist() == [1]
+
+
+def test_scores_stand_beside_their_intervals_and_systems_are_text():
+    rows = [
+        {"system": s, "metric": m, "value": v, "low": v - 1, "high": v + 1}
+        for s, m, v in (("<b>", "y", 1.0), ("<b>", "x", -0.00001), ("two", "x", 3.0))
+    ]
+    scores, names = pd.DataFrame(rows), {"x": "X (share)", "y": "Y", "z": "Z"}
+    shown = plots.score_table(scores, names, form="z.2f")
+    assert shown.data.index.tolist() == ["X (share)", "Y"]
+    assert shown.data.columns.tolist() == ["<b>", "two"]
+    assert shown.data.loc["X (share)"].tolist() == ["0.00 (-1.00 to 1.00)", "3.00 (2.00 to 4.00)"]
+    assert "&lt;b&gt;" in shown.to_html() and f">{tables.DASH}<" in shown.to_html()
+    turned = plots.score_table(scores, names, ["y"], by_system=True)
+    assert turned.data.shape == (1, 1) and turned.data.columns.tolist() == ["Y"]
+
+
+def test_a_record_says_what_it_was_made_on():
+    made = {"date": "2026-01-02T03:04:05", "commit": "a_b", "device": {"cpu": "C", "gpu": "G"}}
+    said = plots.made_on(made | {"versions": {"torch": "2", "transformers": "5"}})
+    assert said == r"2026-01-02, commit a\_b, on G, torch 2, transformers 5"
+
+
+def test_a_difference_says_what_it_shows_and_shares_are_in_points():
+    row = {"metric": "grounded", "value": -0.25, "low": -0.5, "high": -0.125, "system": "a - b"}
+    rouge = row | {"metric": "rougeL", "value": 0.0, "low": -0.1, "high": 0.1}
+    assert plots.difference(row) == "-25.0 [-50.0, -12.5] (less)"
+    assert plots.difference(rouge) == "+0.000 [-0.100, +0.100] (no difference shown)"
+    shown = plots.score_table(
+        pd.DataFrame([row, rouge]), {"grounded": "grounded", "rougeL": "R"}, differences=True
+    )
+    assert shown.data.index.tolist() == ["grounded (points)", "R"]
+    assert shown.data["a - b"].tolist() == [plots.difference(row), plots.difference(rouge)]

@@ -30,6 +30,7 @@ from ..students.user_rows import UNKNOWN_USER
 from ..tables import check
 from ..teachers.grammar import GrammarTeacher
 from . import trial as trials
+from .sweeps import as_rows
 
 # Few users with many samples each, and a teacher that always leans on their voice: the strongest
 # dose of what a vector could learn. A fifth of the users are never seen in training.
@@ -222,9 +223,8 @@ def scores(
 
 def _rows(table: pd.DataFrame, point: dict[str, Any]) -> list[dict[str, Any]]:
     columns = ["users", "system", "metric", "value", "low", "high", "n"]
-    table = table.reindex(columns=columns).astype(object)
     said = {"seed": point["seed"], "setting": label(point)}
-    return [said | row for row in table.where(table.notna(), None).to_dict("records")]
+    return [said | row for row in as_rows(table.reindex(columns=columns))]
 
 
 def _measure_evidence(point: dict[str, Any]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from ..metrics.suite import shuffled
 from ..runs import home, provenance, write_json
 from ..statistics import bootstrap_means, bootstrap_totals, interval
 from ..teachers.recorded import read_samples, read_texts
+from .sweeps import as_rows
 
 SYSTEMS = {"golden": "explanation", "xrec": "xrec_prediction"}  # system -> column of XRec's file
 LABELS = Path(__file__).with_name("xrec_labels.jsonl")
@@ -292,10 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parameters = {"threshold": THRESHOLD, "resamples": args.resamples, "seed": args.seed}
     record = {
         "provenance": provenance(home()) | {"parameters": parameters},
-        "tables": {
-            name: table.astype(object).where(table.notna(), None).to_dict("records")
-            for name, table in tables.items()
-        },
+        "tables": {name: as_rows(table) for name, table in tables.items()},
     }
     write_json(record, out)
     print(tables["rates"].to_string(index=False, float_format="{:.3f}".format))

@@ -52,7 +52,7 @@ def measure(
     measured = pd.concat([measured, controls.against_base(measured)], ignore_index=True)
     table = controls.summary(measured)
     facts = {"grid": grid, "points": len(asked), "seeds": seeds, "base": asked[0]}
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    rows = sweeps.as_rows(table)
     return {
         "provenance": provenance(project_root()) | {"parameters": facts},
         "tables": {"user_table": [

@@ -19,5 +19,15 @@ from .quality import (
     score_intervals,
     two_orders,
 )
-from .tables import cite, interval, order_table, table, where
+from .tables import (
+    cite,
+    difference,
+    interval,
+    made_on,
+    only,
+    order_table,
+    score_table,
+    table,
+    where,
+)
 from .training import learning_curves, validation_curves, vocabulary_trial

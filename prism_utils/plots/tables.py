@@ -5,13 +5,13 @@ Names of systems, titles and texts come from files, so nothing of a cell or a he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from ..runs import glue
+from ..runs import escaped, glue
 
 DASH = "–"
 
@@ -53,9 +53,32 @@ def interval(row: Any, form: str = ".2f", scale: float = 1) -> str:
     return value if pd.isna(row["low"]) else f"{value} ({low} to {high})"
 
 
+def difference(row: Any) -> str:
+    """A difference with its interval and what it shows: more, less, or no difference shown.
+
+    Shares are in points of a hundred; ROUGE, likeness and nDCG are as they are.
+
+    >>> difference({"metric": "grounded", "value": 0.125, "low": 0.0625, "high": 0.1875})
+    '+12.5 [+6.2, +18.8] (more)'
+    """
+    factor, form = (100, "+.1f") if _is_share(row["metric"]) else (1, "+.3f")
+    value, low, high = (f"{factor * row[name]:{form}}" for name in ("value", "low", "high"))
+    shown = "more" if row["low"] > 0 else "less" if row["high"] < 0 else "no difference shown"
+    return f"{value} [{low}, {high}] ({shown})"
+
+
+def _is_share(metric: str) -> bool:
+    return not metric.startswith(("rouge", "alike", "ndcg"))
+
+
 def where(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
     """The rows of a frame whose columns have these values."""
     return frame[(frame[list(values)] == pd.Series(values, dtype=object)).all(axis=1)]
+
+
+def only(scores: pd.DataFrame, *metrics: str) -> pd.DataFrame:
+    """The rows of these metrics."""
+    return scores[scores["metric"].isin(metrics)]
 
 
 def cite(
@@ -78,3 +101,41 @@ def order_table(orders: pd.DataFrame, metrics: list[str]) -> Styler:
         place=ranks.apply(interval, axis=1, form=".0f"),
     )
     return table(shown.pivot(index="system", columns="metric", values=["mean", "place"]))
+
+
+def score_table(
+    scores: pd.DataFrame,
+    names: Mapping[str, str],
+    metrics: Sequence[str] | None = None,
+    *,
+    form: str = "z.4f",
+    by_system: bool = False,
+    differences: bool = False,
+) -> Styler:
+    """Metrics down and systems across (`by_system`: turned), each mean with its interval.
+
+    scores: system, metric, value, low, high. names: what each metric is called; metrics: which are
+    shown, in order (all that have a name). With `differences` a cell is what `difference` says,
+    and the metric's name has its unit.
+    """
+    if differences:
+        names = {m: f"{name} (points)" if _is_share(m) else name for m, name in names.items()}
+    scores = scores[scores["metric"].isin(metrics or names)]
+    said = [
+        difference(row) if differences else interval(row, form) for row in scores.to_dict("records")
+    ]
+    cells = scores.assign(cell=said)
+    wide = cells.pivot(index="metric", columns="system", values="cell")
+    order = [m for m in metrics or names if m in wide.index]
+    wide = wide.loc[order, scores["system"].unique()].rename(index=names)
+    wide = wide.rename_axis(index=None, columns=None)
+    return table(wide.T if by_system else wide)
+
+
+def made_on(made: Mapping[str, Any]) -> str:
+    """Day, commit, machine and libraries that a record's provenance names, for Markdown."""
+    device, versions = made["device"], made.get("versions", {})
+    machine = device if isinstance(device, str) else device.get("gpu") or device.get("cpu")
+    libraries = [f"{n} {versions[n]}" for n in ("torch", "transformers") if n in versions]
+    told = [made["date"][:10], f"commit {made['commit']}", f"on {machine}", *libraries]
+    return escaped(", ".join(told))
