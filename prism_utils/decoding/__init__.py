@@ -26,6 +26,7 @@ from ..students.inputs import (
     Reader,
     StudentSettings,
     UserTable,
+    check_parts,
     encode_inputs,
     read_parts,
     token_counter,
@@ -252,31 +253,6 @@ class Explainer:
         users = [bool(row != UNKNOWN_USER) for row in rows]
         of_each = (texts, users, known, prompts.shown, prompts.dropped, tokens, prompts.cut)
         return [Explanation(*one) for one in zip(*of_each, strict=True)]
-
-
-def check_parts(
-    folder: Path,
-    settings: StudentSettings,
-    users: UserTable,
-    placement: str,
-    known: int,
-    positions: tuple[int, int],
-) -> None:
-    """Raise `InputError` unless a student's users and settings fit its weights.
-
-    known: users in the weights. positions: tokens that encoder and decoder can take.
-    """
-    if placement != "none" and known != len(users):
-        raise InputError(
-            f"{folder / 'users.parquet'}: {len(users)} users, but the weights have {known}; "
-            "both must come from the same training"
-        )
-    for name, most in zip(("max_input_tokens", "max_new_tokens"), positions, strict=True):
-        if getattr(settings, name) > most:
-            raise InputError(
-                f"{folder / 'student.json'}: {name} is {getattr(settings, name)}, but the weights "
-                f"have {most} positions; set it to {most} or less"
-            )
 
 
 def _fast(reference: Any, backend: str) -> Backend:

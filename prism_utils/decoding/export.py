@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import InputError, nearest
 from ..students.folders import load_tokenizer
-from ..students.inputs import Reader, read_parts
+from ..students.inputs import Reader, check_parts, read_parts
 from .onnx_backend import CANDIDATES, FILES, PRECISIONS, OnnxBackend
 from .shape import Shape, shape_of
 
@@ -327,7 +327,6 @@ def export(student: Path | str, out: Path | str, precision: str = "int8") -> Pat
     _check_precision(precision)
     settings, users, _ = read_parts(student)
     with _new_folder(out):
-        from . import check_parts
         from .torch_backend import TorchBackend
 
         held = TorchBackend.load(student, "cpu")

@@ -112,6 +112,31 @@ def read_parts(folder: Path) -> tuple[StudentSettings, UserTable, pd.DataFrame]:
     return settings, users, pd.DataFrame({"item_id": [], "title": []}, dtype="object")
 
 
+def check_parts(
+    folder: Path,
+    settings: StudentSettings,
+    users: UserTable,
+    placement: str,
+    known: int,
+    positions: tuple[int, int],
+) -> None:
+    """Raise `InputError` unless a student's users and settings fit its weights.
+
+    known: users in the weights. positions: tokens that encoder and decoder can take.
+    """
+    if placement != "none" and known != len(users):
+        raise InputError(
+            f"{folder / 'users.parquet'}: {len(users)} users, but the weights have {known}; "
+            "both must come from the same training"
+        )
+    for name, most in zip(("max_input_tokens", "max_new_tokens"), positions, strict=True):
+        if getattr(settings, name) > most:
+            raise InputError(
+                f"{folder / 'student.json'}: {name} is {getattr(settings, name)}, but the weights "
+                f"have {most} positions; set it to {most} or less"
+            )
+
+
 class Reader:
     """Texts to token ids and back by a tokenizer that nobody else holds, so for many threads.
 
