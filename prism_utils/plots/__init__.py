@@ -6,7 +6,16 @@ table should hold; at most a mean or a count over rows is taken here.
 """
 
 from .data import error_kinds, history_lengths, leakage, text_lengths
-from .efficiency import fleets, latency, rates, ratio_grid, rooflines, sizes, training_cost
+from .efficiency import (
+    backend_speeds,
+    fleets,
+    latency,
+    rates,
+    ratio_grid,
+    rooflines,
+    sizes,
+    training_cost,
+)
 from .experiments import error_curves, factor_curves, factor_levels, title_mass
 from .look import COLORS, curves, style
 from .people import coefficient_bars, likert_bars, rejections
@@ -19,5 +28,5 @@ from .quality import (
     score_intervals,
     two_orders,
 )
-from .tables import cite, interval, table, where
+from .tables import cite, escaped, glue_all, interval, listed, table, where
 from .training import learning_curves, validation_curves, vocabulary_trial

@@ -5,10 +5,13 @@ Names of systems, titles and texts come from files, so nothing of a cell or a he
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
 from ..runs import glue
@@ -39,6 +42,22 @@ def table(
     return shown if index else shown.hide(axis="index")
 
 
+def escaped(text: str) -> str:
+    r"""A text as words of a paragraph: neither HTML nor Markdown in it means anything.
+
+    >>> escaped("<b>*x*")
+    '&lt;b&gt;\\*x\\*'
+    """
+    words = " ".join(html.escape(str(text), quote=False).split())
+    return re.sub(r"([\\`*_{}\[\]#~$|^])", r"\\\1", words)
+
+
+def listed(said: Mapping[str, str], otherwise: str = "") -> Markdown:
+    """A list with a sentence for each name, both escaped; `otherwise` where there is none."""
+    lines = [f"- **{escaped(name)}**: {escaped(sentence)}" for name, sentence in said.items()]
+    return Markdown("\n".join(lines) or escaped(otherwise))  # type: ignore[no-untyped-call]
+
+
 def interval(row: Any, form: str = ".2f", scale: float = 1) -> str:
     """`value (low to high)` of a row with these three, each times `scale`; a dash without a value.
 
@@ -62,3 +81,9 @@ def cite(
     """Glue the first row of `frame` where columns have these values, with its interval."""
     rows = where(frame, **values)
     glue(name, interval(rows.iloc[0], form, scale) if len(rows) else DASH)
+
+
+def glue_all(**values: float | str) -> None:
+    """Glue each value under its own name."""
+    for name, value in values.items():
+        glue(name, value)
