@@ -168,6 +168,8 @@ def backend_speeds(table: pd.DataFrame) -> Figure:
             )  # fmt: skip
         axes.axvline(1, color=INK, ls=(0, (4, 2)), lw=1, label="generate")
         axes.set_yticks(range(len(backends)), backends if axes is panels[0] else [])
+        if axes is not panels[0]:
+            axes.sharex(panels[0])
         axes.set(ylim=(len(backends) - 0.5, -0.5), xlabel=f"times as fast\n({source})")
         axes.grid(visible=False, axis="y")
     handles, labels = panels[0].get_legend_handles_labels()
