@@ -90,7 +90,8 @@ def write_record(
 
 
 def made_on(made: Mapping[str, Any]) -> str:
-    """When, at which commit and on what a record was made, in words; made: its provenance."""
-    device = made["device"]
-    named = device if isinstance(device, str) else device.get("gpu") or device.get("cpu")
-    return f"{made['date'][:10]}, commit {made['commit']}, {named}"
+    """Day, commit, machine and libraries of a record, in words; made: its provenance."""
+    device, versions = made["device"], made.get("versions", {})
+    machine = device if isinstance(device, str) else device.get("gpu") or device.get("cpu")
+    libraries = [f"{n} {versions[n]}" for n in ("torch", "transformers") if n in versions]
+    return ", ".join([made["date"][:10], f"commit {made['commit']}", f"on {machine}", *libraries])

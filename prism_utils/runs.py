@@ -179,7 +179,8 @@ def escaped(text: object) -> str:
     >>> escaped("<b> *x*")
     '&lt;b&gt; \\\\*x\\\\*'
     """
-    return re.sub(r"([\\`*_{}\[\]#|$~^])", r"\\\1", html.escape(str(text), quote=False))
+    words = " ".join(html.escape(str(text), quote=False).split())
+    return re.sub(r"([\\`*_{}\[\]#|$~^])", r"\\\1", words)
 
 
 def library_versions() -> dict[str, str]:

@@ -201,10 +201,23 @@ TABLES = {
             {
                 "source": "here",
                 "model": ["a", "b"],
+                "dtype": "float32",
                 "operations_per_byte": [1.0, 100.0],
                 "operations_per_s": [1e9, 1e10],
                 "peak_operations_per_s": 1e11,
                 "peak_bytes_per_s": 1e10,
+            }
+        ),
+    ),
+    "backend_speeds": (
+        pd.DataFrame(
+            {
+                "source": ["here", "here", "a GPU"],
+                "backend": ["generate", "onnx", "generate"],
+                "batch_size": [1, 8, 1],
+                "value": [1.0, 4.0, 1.0],
+                "low": [0.9, 3.0, 0.9],
+                "high": [1.1, 5.0, 1.1],
             }
         ),
     ),
@@ -255,6 +268,7 @@ def test_every_figure_is_tested():
         name
         for name, thing in vars(plots).items()
         if getattr(thing, "__module__", "").startswith(plots.__name__)
+        and thing.__module__ != f"{plots.__name__}.tables"
     }
     assert public == {*TABLES, "style"}
 
@@ -366,11 +380,39 @@ def test_ratios_stand_in_their_batch_beside_the_published_one():
     assert 24.2 in [line.get_ydata()[0] for line in gpu.lines if len(line.get_ydata())]
 
 
+def test_lengths_and_models_have_looks_of_their_own():
+    """More than four of them: neither colours nor markers begin anew."""
+    many = pd.DataFrame({"input_tokens": range(6), "output_tokens": range(6), "batch_size": 1})
+    many = many.assign(source="here", value=2.0, low=1.0, high=3.0)
+    figure = plots.ratio_grid(many, 24.2)
+    handles = figure.legends[0].legend_handles
+    assert len({str(handle.get_color()) for handle in handles[:6]}) == 6
+    assert len({handle.get_marker() for handle in handles[6:12]}) == 6
+    assert figure.legends[0].texts[-1].get_text() == "the paper's"
+    (axes,) = figure.axes
+    places = [bars.lines[0].get_xdata()[0] for bars in axes.containers]
+    assert np.mean(places) == pytest.approx(0) and max(places) < 0.5  # around the batch's tick
+    traffic = pd.DataFrame({"model": list("abcdef"), "explanations_per_day": 1, "money_per_day": 1})
+    (axes,) = plots.fleets(traffic).axes
+    looks = {(line.get_color(), line.get_marker()) for line in axes.lines}
+    assert len(looks) == 6 and len({(line.get_color(), line.get_ls()) for line in axes.lines}) == 6
+
+
+def test_backends_stand_in_their_row_and_generate_is_a_line():
+    here, gpu = plots.backend_speeds(*TABLES["backend_speeds"]).axes
+    assert [label.get_text() for label in here.get_yticklabels()] == ["generate", "onnx"]
+    points = [bars.lines[0].get_xydata().tolist() for bars in here.containers]
+    assert points == [[[1, -0.1]], [[4, 1.1]]]
+    assert here.lines[-1].get_xdata()[0] == gpu.lines[-1].get_xdata()[0] == 1
+    assert here.get_figure().legends[0].texts[0].get_text() == "generate"
+
+
 def test_the_roof_bends_where_the_two_peaks_meet():
     (panel,) = plots.rooflines(TABLES["rooflines"][0]).axes
     x, y = panel.lines[0].get_data()
     assert np.allclose(y, np.minimum(1e11, 1e10 * x))
     assert panel.lines[1].get_ydata().tolist() == [1e9]
+    assert [text.get_text() for text in panel.texts] == ["float32"]
 
 
 def test_training_cost_has_a_panel_for_each_measure_and_a_line_for_each_table():

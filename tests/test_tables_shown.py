@@ -1,5 +1,7 @@
 """Tables and numbers in chapters: escaped, with dashes, and glued with their intervals."""
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -22,6 +24,16 @@ def test_nothing_of_a_table_is_markup(index):
     assert "<img" not in shown and shown.count("&lt;img") == (5 if index else 2)
 
 
+def test_nothing_of_a_sentence_is_markup():
+    hostile = "<img src=x> [a](b) *c* `d` $e$ {ref}`f`\n\n# g"
+    text = plots.listed({hostile: hostile, "plain": "1.5 (batch 2)"}).data
+    first, second = text.splitlines()
+    assert second == "- **plain**: 1.5 (batch 2)"
+    assert "<img" not in first and re.findall(r"(?<!\\)[\[\]`$#{}]", first) == []
+    assert first.count("\\*c\\*") == 2
+    assert plots.listed({}, otherwise="*none*").data == "\\*none\\*"
+
+
 def test_numbers_have_a_form_texts_stay_and_what_is_missing_is_a_dash():
     frame = pd.DataFrame({"system": ["a", "b"], "share": [0.123, None], "n": [1234567, 2]})
     shown = plots.table(frame, "{:.0%}", index=False).to_html()
@@ -36,6 +48,8 @@ def test_a_number_is_cited_with_its_interval(monkeypatch):
     plots.cite("b", ROWS, system="b")
     plots.cite("c", ROWS, system="c")
     assert glued == {"a": "50 (25 to 75)", "b": "–", "c": "–"}
+    plots.glue_all(x=1, y="two")
+    assert (glued["x"], glued["y"]) == (1, "two")
     assert plots.where(ROWS, system="b").index.tolist() == [1]
 
 

@@ -39,6 +39,28 @@ def test_every_table_has_a_row_for_each_number_of_users(record):
     assert record["settings"]["d_model"] == 16 and record["versions"]["torch"]
 
 
+def test_a_record_is_drawn_and_told_from_its_rows(record):
+    curves = training_cost.curves(record)
+    assert list(curves["what"].unique()) == list(training_cost.MEASURES.values())
+    assert set(curves.loc[curves["what"] == "of it, the table (ms)", "table"]) == {
+        "dense", "sparse", "low rank",
+    }  # fmt: skip
+    row = record["rows"][3]  # sparse, 20 users
+    step = curves[(curves["table"] == "sparse") & (curves["users"] == 20)].iloc[0]
+    assert step["value"] == 1000 * row["step_s"] and step["high"] == 1000 * row["step_p95_s"]
+    peak = curves[(curves["table"] == "sparse") & (curves["what"] == "peak memory (GiB)")].iloc[0]
+    assert peak["low"] == peak["value"] == row["peak_bytes"] / 2**30
+
+    said = training_cost.described(record)
+    assert list(said) == ["made on", "sparse", "low rank"]  # one size of dense has no growth
+    assert "width 16, rank 4, batches of 4, memory after 6 steps" in said["made on"]
+    assert said["sparse"].startswith(f"{1000 * row['step_s']:.1f} ms a step with 20 users, ")
+    assert f" for {row['seen']} and " in said["sparse"] and "Not built" not in said["sparse"]
+    left_out = {"table": "sparse", "users": 10**6, "skipped": "needs <b> GiB"}
+    more = record | {"rows": [*record["rows"], left_out]}
+    assert training_cost.described(more)["sparse"].endswith("Not built: 1,000,000 (needs <b> GiB).")
+
+
 @pytest.mark.parametrize(("table", "width"), [("dense", 16), ("sparse", 16), ("low rank", 4)])
 def test_a_step_trains_the_table_and_alone_nothing_else(table, width):
     training = training_cost.Training(table, 50, d_model=16, rank=4, batch_size=8)

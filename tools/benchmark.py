@@ -3,7 +3,7 @@
     make benchmark
 
 Generates files of MovieLens-1M's shape in a temporary folder; every measure is warmed up once and
-then taken in turn with the others, five times. Models are timed by chapter 4, not here.
+then taken in turn with the others, five times. Models are timed by chapters 4 and 4b, not here.
 """
 
 from __future__ import annotations

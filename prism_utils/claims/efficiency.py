@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import paper
 from .evidence import PRINT, Evidence, Finding, Missing
 from .register import claim
+from .table_2 import SAMPLES, USERS, count, user_tables
 from .verdicts import (
     INCONSISTENT,
     REPRODUCED,
@@ -20,26 +20,19 @@ from .verdicts import (
 _SHAPES = "shapes alone, no weights"
 
 
-@functools.cache
-def _parameters(name: str, tied: bool) -> int:
-    from ..efficiency import parameter_count
-
-    return parameter_count(name, tied=tied)
-
-
 @claim("student_parameters", chapter="04_efficiency", label="parameters")
 def _student_parameters(evidence: Evidence) -> Finding:
-    claim, count = paper.CLAIMS["student_parameters"], _parameters("bart-base", True)
-    verdict = judged(count, count, published=claim.value, resolution=claim.resolution, null=None)
+    claim, found = paper.CLAIMS["student_parameters"], count("bart-base", True)
+    verdict = judged(found, found, published=claim.value, resolution=claim.resolution, null=None)
     return Finding(
-        verdict, "Counted; the table of users is not in it.", f"{count / 1e6:.1f}M", _SHAPES
+        verdict, "Counted; the table of users is not in it.", f"{found / 1e6:.1f}M", _SHAPES
     )
 
 
 @claim("teacher_parameters", chapter="04_efficiency", label="parameters")
 def _teacher_parameters(evidence: Evidence) -> Finding:
     claim = paper.CLAIMS["teacher_parameters"]
-    tied, untied = (_parameters("flan-t5-xxl", t) for t in (True, False))
+    tied, untied = (count("flan-t5-xxl", t) for t in (True, False))
     verdict = judged(tied, untied, published=claim.value, resolution=claim.resolution, null=None)
     return Finding(
         verdict,
@@ -51,8 +44,8 @@ def _teacher_parameters(evidence: Evidence) -> Finding:
 
 @claim("size_ratio", chapter="04_efficiency", label="parameters")
 def _size_ratio(evidence: Evidence) -> Finding:
-    claim, student = paper.CLAIMS["size_ratio"], _parameters("bart-base", True)
-    low, high = (_parameters("flan-t5-xxl", t) / student for t in (True, False))
+    claim, student = paper.CLAIMS["size_ratio"], count("bart-base", True)
+    low, high = (count("flan-t5-xxl", t) / student for t in (True, False))
     verdict = judged(low, high, published=claim.value, resolution=claim.resolution, null=1)
     printed = paper.TABLE_2["FLAN-T5-XXL"]["Params"].value / paper.TABLE_2["Prism"]["Params"].value
     return Finding(
@@ -212,7 +205,7 @@ def _student_memory(evidence: Evidence) -> Finding:
 @claim("teacher_memory", chapter="04_efficiency", label="printed-memory")
 def _teacher_memory(evidence: Evidence) -> Finding:
     printed = paper.TABLE_2["FLAN-T5-XXL"]["Peak GPU"].value
-    tied, untied = (2 * _parameters("flan-t5-xxl", t) / 2**30 for t in (True, False))
+    tied, untied = (2 * count("flan-t5-xxl", t) / 2**30 for t in (True, False))
     fits = printed > untied
     return Finding(
         REPRODUCED if fits else INCONSISTENT,
@@ -225,11 +218,8 @@ def _teacher_memory(evidence: Evidence) -> Finding:
 
 @claim("yelp_student_size", chapter="04_efficiency", label="parameters")
 def _yelp_student_size(evidence: Evidence) -> Finding:
-    from ..efficiency import user_table_parameters
-
-    users = int(paper.TABLE_1["Yelp"]["users"].value)
-    table = user_table_parameters(users)
-    total = table + _parameters("bart-base", True)
+    users, table = USERS["Yelp"], user_tables()["Yelp"]
+    total = table + count("bart-base", True)
     claim = paper.CLAIMS["yelp_student_size"]
     fits = judged(total, total, published=claim.value, resolution=claim.resolution, null=None)
     return Finding(
@@ -241,13 +231,10 @@ def _yelp_student_size(evidence: Evidence) -> Finding:
     )
 
 
-@claim("distillation_cost", chapter="04_efficiency", label="gpu-hours")
+@claim("distillation_cost", chapter="04c_training_cost", label="gpu-hours")
 def _distillation_cost(evidence: Evidence) -> Finding:
     seconds = paper.TABLE_2["FLAN-T5-XXL"]["Latency"].value / 1000
-    hours = [
-        (rows["train sequences"].value + rows["test sequences"].value) * seconds / 3600
-        for rows in (paper.TABLE_1["MovieLens-1M"], paper.TABLE_1["Yelp"])
-    ]
+    hours = [SAMPLES[data] * seconds / 3600 for data in ("MovieLens-1M", "Yelp")]
     return Finding(
         untestable("how the teacher was run is not stated"),
         "At Table 2's latency, one sample at a time, for MovieLens-1M and Yelp; the paper says "

@@ -16,12 +16,13 @@ import multiprocessing
 import random
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ..students.prism import PrismConfig, PrismForConditionalGeneration, give_users
@@ -31,6 +32,12 @@ from .models import GIB, user_table_parameters
 
 USERS = (6_040, 60_400, 604_000, 1_987_929)  # the first and the last are Table 1's
 TABLES = ("none", "dense", "sparse", "low rank")
+#: What a row measures -> its name with the unit.
+MEASURES = {
+    "step": "a step (ms)",
+    "alone": "of it, the table (ms)",
+    "peak": "peak memory (GiB)",
+}
 
 
 class Training:
@@ -220,6 +227,54 @@ def _peak_here(
     _warm(training, steps)
     found = {"peak_bytes": memory(device, peak=True) - before}
     return found if training.seen is None else found | {"seen": training.seen}
+
+
+def curves(record: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of a record as `plots.training_cost` draws them, one for each measure.
+
+    Columns: table, users, what (of `MEASURES`, in order), value, low, high (p5 and p95 of times).
+    """
+    found = []
+    for kind, what in MEASURES.items():
+        ends, scale = [f"{kind}_s", f"{kind}_p5_s", f"{kind}_p95_s"], 1000.0
+        if kind == "peak":
+            ends, scale = ["peak_bytes"] * 3, 1 / GIB
+        for row in record["rows"]:
+            if ends[0] in row:
+                value, low, high = (scale * row[end] for end in ends)
+                found.append((row["table"], row["users"], what, value, low, high))
+    return pd.DataFrame(found, columns=["table", "users", "what", "value", "low", "high"])
+
+
+def described(record: Mapping[str, Any]) -> dict[str, str]:
+    """Where a record was made, and how each table's step and memory grow with users, in words."""
+    at = record["settings"]
+    said = {
+        "made on": f"{record['date'][:10]}, commit {record['commit']}, {record['device']}, torch "
+        f"{record['versions']['torch']}; width {at['d_model']}, rank {at['rank']}, batches of "
+        f"{at['batch_size']}, memory after {at['steps']} steps"
+    }
+    for name, rows in pd.DataFrame(record["rows"]).groupby("table", sort=False):
+        rows = rows.sort_values("users")
+        done = rows.dropna(subset=["step_s"]).to_dict("records")
+        if name == "none" or len(done) < 2:
+            continue
+        first, last = done[0], done[-1]
+        text = (
+            f"{1000 * first['step_s']:.1f} ms a step with {first['users']:,} users, "
+            f"{1000 * last['step_s']:.1f} ms with {last['users']:,} "
+            f"({last['step_s'] / first['step_s']:.2f} times; the table's part alone "
+            f"{1000 * first['alone_s']:.2f} and {1000 * last['alone_s']:.2f} ms); memory "
+            f"{first['peak_bytes'] / GIB:.2f} and {last['peak_bytes'] / GIB:.2f} GiB"
+        )
+        if pd.notna(last.get("seen")):
+            text += f" for {first['seen']:,.0f} and {last['seen']:,.0f} users seen"
+        left_out = rows[rows["step_s"].isna()]
+        if len(left_out):
+            skipped = zip(left_out["users"], left_out["skipped"], strict=True)
+            text += ". Not built: " + ", ".join(f"{n:,} ({why})" for n, why in skipped)
+        said[str(name)] = text + "."
+    return said
 
 
 def show(rows: Sequence[dict[str, Any]]) -> str:

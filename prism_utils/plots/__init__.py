@@ -6,7 +6,16 @@ table should hold; at most a mean or a count over rows is taken here.
 """
 
 from .data import error_kinds, history_lengths, leakage, text_lengths
-from .efficiency import fleets, latency, rates, ratio_grid, rooflines, sizes, training_cost
+from .efficiency import (
+    backend_speeds,
+    fleets,
+    latency,
+    rates,
+    ratio_grid,
+    rooflines,
+    sizes,
+    training_cost,
+)
 from .experiments import error_curves, factor_curves, factor_levels, title_mass
 from .look import COLORS, curves, style
 from .people import coefficient_bars, likert_bars, rejections
@@ -22,7 +31,10 @@ from .quality import (
 from .tables import (
     cite,
     difference,
+    escaped,
+    glue_all,
     interval,
+    listed,
     made_on,
     only,
     order_table,

@@ -1,14 +1,23 @@
-"""Figures of chapter 4: latency, sizes, floors of the hardware, machines, cost of a user table."""
+"""Figures of chapters 4, 4b and 4c: latency, sizes, floors, backends, machines, user tables."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from .look import COLORS, HATCHES, INK, MARKERS, grouped_bars, spread, subplots
+
+_SHAPES = (*MARKERS, "v", "P", "X", "<", ">", "p", "*", "h")
+_DASHES = ("-", "--", ":", "-.")
+
+
+def _other(i: int) -> int:
+    """Of four markers or dashes: with the colour `i % 4` it tells sixteen lines apart."""
+    return (i + i // 4) % 4
 
 
 def latency(timings: pd.DataFrame) -> Figure:
@@ -76,45 +85,44 @@ def ratio_grid(table: pd.DataFrame, published: float) -> Figure:
     sources = list(table["source"].unique())
     figure, panels = subplots(len(sources), width=min(7.2, 3.4 + 2.4 * len(sources)))
     inputs, outputs = (sorted(table[c].unique()) for c in ("input_tokens", "output_tokens"))
+    colors = COLORS if len(inputs) <= 4 else colormaps["viridis"](np.linspace(0, 0.9, len(inputs)))
     for axes, source in zip(panels, sources, strict=True):
         if axes is not panels[0]:
             axes.sharey(panels[0])
         here = table[table["source"] == source]
         batches = sorted(here["batch_size"].unique())
-        for i, length in enumerate(inputs):
-            for j, new in enumerate(outputs):
-                drawn = here[(here["input_tokens"] == length) & (here["output_tokens"] == new)]
-                shift = (i * len(outputs) + j + 0.5) / (len(inputs) * len(outputs)) - 0.5
-                axes.errorbar(
-                    drawn["batch_size"].map(batches.index) + 0.7 * shift, drawn["value"],
-                    yerr=spread(drawn), fmt=MARKERS[j % 4], ms=4, mec=INK, mew=0.4,
-                    color=COLORS[i % 4], capsize=2, lw=0.8,
-                )  # fmt: skip
+        lengths = here.groupby(["input_tokens", "output_tokens"])
+        for i, ((length, new), drawn) in enumerate(lengths):
+            shift = (i + 0.5) / len(lengths) - 0.5
+            axes.errorbar(
+                drawn["batch_size"].map(batches.index) + 0.7 * shift, drawn["value"],
+                yerr=spread(drawn), fmt=_SHAPES[outputs.index(new)], ms=4, mec=INK, mew=0.4,
+                color=colors[inputs.index(length)], capsize=2, lw=0.8,
+            )  # fmt: skip
         axes.axhline(published, color=INK, ls=(0, (4, 2)), lw=1)
         axes.set_xticks(range(len(batches)), [str(b) for b in batches])
-        axes.set(yscale="log", xlabel=f"batch\n({source})")
+        axes.set(yscale="log", xlabel=f"batch\n({source})", xlim=(-0.5, len(batches) - 0.5))
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(visible=False, axis="x")
     panels[0].set_ylabel("times as long (logarithmic)")
-    squares = [
-        Line2D([], [], ls="", marker="s", ms=6, color=COLORS[i % 4], label=f"{length} in")
-        for i, length in enumerate(inputs)
-    ]
-    shapes = [
-        Line2D([], [], ls="", marker=MARKERS[j % 4], ms=5, color="white", mec=INK, label=f"{n} out")
-        for j, n in enumerate(outputs)
-    ]
-    figure.legend(handles=squares + shapes, loc="outside upper center", ncols=8, fontsize=7)
+    handles = [
+        Line2D([], [], ls="", marker="s", ms=6, color=color, label=f"{length} in")
+        for length, color in zip(inputs, colors, strict=False)
+    ] + [
+        Line2D([], [], ls="", marker=shape, ms=5, color="white", mec=INK, label=f"{new} out")
+        for new, shape in zip(outputs, _SHAPES, strict=False)
+    ] + [Line2D([], [], color=INK, ls=(0, (4, 2)), lw=1, label="the paper's")]  # fmt: skip
+    figure.legend(handles=handles, loc="outside upper center", ncols=8, fontsize=7)
     return figure
 
 
 def rooflines(table: pd.DataFrame) -> Figure:
     """Operations a second over operations a byte, under the device's roof: a panel a `source`.
 
-    Columns source, model, operations_per_byte, operations_per_s, and the device's peaks,
-    peak_operations_per_s and peak_bytes_per_s.
+    Columns source, model, dtype, operations_per_byte, operations_per_s, and the device's peaks,
+    peak_operations_per_s and peak_bytes_per_s. A roof has the name of its dtype.
     """
     sources, models = (list(table[column].unique()) for column in ("source", "model"))
     figure, panels = subplots(len(sources), height=3.6, width=min(7.2, 3.4 + 2.4 * len(sources)))
@@ -122,20 +130,50 @@ def rooflines(table: pd.DataFrame) -> Figure:
         here = table[table["source"] == source]
         at = here["operations_per_byte"]
         reach = np.geomspace(at.min() / 3, at.max() * 3, 50)  # a decade at least, for the ticks
-        peaks = here[["peak_operations_per_s", "peak_bytes_per_s"]].drop_duplicates()
-        for rate, width in peaks.to_numpy():
+        peaks = here[["dtype", "peak_operations_per_s", "peak_bytes_per_s"]].drop_duplicates()
+        for kind, rate, width in peaks.itertuples(index=False):
             axes.plot(reach, np.minimum(rate, width * reach), color=INK, lw=1, marker="")
+            axes.annotate(kind, (reach[-1], min(rate, width * reach[-1])), (0, 2), fontsize=7,
+                          textcoords="offset points", ha="right", color=INK)  # fmt: skip
         for i, model in enumerate(models):
             drawn = here[here["model"] == model]
             axes.plot(
                 drawn["operations_per_byte"], drawn["operations_per_s"], ls="", ms=5, mec=INK,
-                mew=0.4, color=COLORS[i % 4], marker=MARKERS[(i + i // 4) % 4], label=model,
+                mew=0.4, color=COLORS[i % 4], marker=MARKERS[_other(i)], label=model,
             )  # fmt: skip
         axes.set(xscale="log", yscale="log", xlabel=f"operations a byte\n({source})")
         axes.xaxis.set_minor_formatter(NullFormatter())
     panels[0].set_ylabel("operations a second")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)
+    return figure
+
+
+def backend_speeds(table: pd.DataFrame) -> Figure:
+    """How many times as fast as `generate` each backend is: a panel for each `source`.
+
+    Columns source, backend, batch_size, value, low, high. Dashed: `generate` itself.
+    """
+    sources, backends = list(table["source"].unique()), list(table["backend"].unique())
+    batches = sorted(table["batch_size"].unique())
+    figure, panels = subplots(len(sources), 0.9 + 0.4 * len(backends), 7.2)
+    for axes, source in zip(panels, sources, strict=True):
+        for i, size in enumerate(batches):
+            here = table[(table["source"] == source) & (table["batch_size"] == size)]
+            place = np.array([backends.index(name) for name in here["backend"]], dtype=float)
+            place += 0.2 * (i - (len(batches) - 1) / 2)
+            axes.errorbar(
+                here["value"], place, xerr=spread(here), fmt=MARKERS[i % 4], ms=4, mec=INK,
+                mew=0.4, color=COLORS[i % 4], capsize=2, lw=0.8, label=f"batch of {size}",
+            )  # fmt: skip
+        axes.axvline(1, color=INK, ls=(0, (4, 2)), lw=1, label="generate")
+        axes.set_yticks(range(len(backends)), backends if axes is panels[0] else [])
+        if axes is not panels[0]:
+            axes.sharex(panels[0])
+        axes.set(ylim=(len(backends) - 0.5, -0.5), xlabel=f"times as fast\n({source})")
+        axes.grid(visible=False, axis="y")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=5, fontsize=8)
     return figure
 
 
@@ -158,8 +196,8 @@ def fleets(table: pd.DataFrame) -> Figure:
     for i, (model, drawn) in enumerate(table.groupby("model", sort=False)):
         axes.plot(
             drawn["explanations_per_day"], drawn["money_per_day"], color=COLORS[i % 4],
-            marker=MARKERS[i % 4], ms=4, mec=INK, mew=0.4,
-            ls=("-", "--", ":", "-.")[i % 4], label=str(model),
+            marker=MARKERS[_other(i)], ms=4, mec=INK, mew=0.4, ls=_DASHES[_other(i)],
+            label=str(model),
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="explanations a day", ylabel="money a day")
     axes.legend(fontsize=8)
@@ -188,6 +226,7 @@ def training_cost(table: pd.DataFrame) -> Figure:
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.xaxis.set_minor_formatter(NullFormatter())
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)
     return figure

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
+from .. import records
 from ..runs import escaped, glue
 
 DASH = "–"
@@ -37,6 +39,12 @@ def table(
         shown = shown.format_index(escape="html", axis=axis)
         shown = shown.format_index_names(escape="html", axis=axis)
     return shown if index else shown.hide(axis="index")
+
+
+def listed(said: Mapping[str, str], otherwise: str = "") -> Markdown:
+    """A list with a sentence for each name, both escaped; `otherwise` where there is none."""
+    lines = [f"- **{escaped(name)}**: {escaped(sentence)}" for name, sentence in said.items()]
+    return Markdown("\n".join(lines) or escaped(otherwise))  # type: ignore[no-untyped-call]
 
 
 def interval(row: Any, form: str = ".2f", scale: float = 1) -> str:
@@ -133,9 +141,11 @@ def score_table(
 
 
 def made_on(made: Mapping[str, Any]) -> str:
-    """Day, commit, machine and libraries that a record's provenance names, for Markdown."""
-    device, versions = made["device"], made.get("versions", {})
-    machine = device if isinstance(device, str) else device.get("gpu") or device.get("cpu")
-    libraries = [f"{n} {versions[n]}" for n in ("torch", "transformers") if n in versions]
-    told = [made["date"][:10], f"commit {made['commit']}", f"on {machine}", *libraries]
-    return escaped(", ".join(told))
+    """`records.made_on`, for Markdown."""
+    return escaped(records.made_on(made))
+
+
+def glue_all(**values: float | str) -> None:
+    """Glue each value under its own name."""
+    for name, value in values.items():
+        glue(name, value)

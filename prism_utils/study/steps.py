@@ -42,6 +42,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "03_finetuning": ("01_preprocessing", "02_distillation"),
     "03b_baselines": ("01_preprocessing", "02_distillation", "03_finetuning"),
     "04_efficiency": ("01_preprocessing", "02_distillation", "03_finetuning"),
+    "04b_fast_path": ("01_preprocessing", "02_distillation", "03_finetuning"),
+    "04c_training_cost": ("01_preprocessing", "02_distillation", "03_finetuning", "04_efficiency"),
     "05_rouge_pitfall": ("01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"),
     "06_agreement": ("01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"),
     "07_evaluation": ("01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"),
