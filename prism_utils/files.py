@@ -110,6 +110,11 @@ def write_json(value: Any, path: Path | str, *, sealed: bool = False) -> None:
             _seal(partial)
 
 
+def is_pointer(data: bytes | str) -> bool:
+    """Whether a file begins as the note that Git LFS leaves where the file itself was not got."""
+    return data[:23] in (b"version https://git-lfs", "version https://git-lfs")
+
+
 def parse_json(data: bytes | str, where: str, todo: str = "mend it") -> Any:
     """A JSON value; InputError says `where` it stands, what is wrong, and what is `todo`.
 
@@ -123,7 +128,7 @@ def parse_json(data: bytes | str, where: str, todo: str = "mend it") -> Any:
             raise InputError(f"{where}: the key {twice!r} stands twice in one object: {todo}")
         return made
 
-    if data[:23] in (b"version https://git-lfs", "version https://git-lfs"):
+    if is_pointer(data):
         raise InputError(f"{where} is a pointer of Git LFS, not the file: run git lfs pull")
     try:
         return json.loads(data, object_pairs_hook=once)

@@ -6,6 +6,7 @@ Also turns such a file into samples, for sources that publish profiles in the pl
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -93,6 +94,7 @@ class RecordedTeacher:
             "file": self.path.name,
             "text_column": text_column,
             "explanations": len(self._texts),
+            "content": hashlib.sha256(json.dumps(list(self._texts.items())).encode()).hexdigest(),
         }
 
     def explain(self, samples: pd.DataFrame) -> pd.DataFrame:
