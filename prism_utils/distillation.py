@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from .errors import InputError, run_cli
 from .files import (
+    check_writable,
     claimed,
     file_name,
     make_folder,
@@ -160,6 +161,7 @@ def distill(
     if isinstance(shard_size, bool) or not isinstance(shard_size, int) or shard_size < 1:
         raise InputError(f"shard_size must be 1 or more, found {shard_size}")
     folder = make_folder(out_dir)
+    check_writable(folder / "explanations.parquet")
     plan = _plan(teacher, samples, shard_size)
     plan_id = _digest(plan)
     _keep_plan(folder, plan)

@@ -124,7 +124,8 @@ def run_cli(main: Callable[[], int | None]) -> NoReturn:
         except SystemExit as ended:  # --help, or arguments that argparse refuses
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
             said = ended.code if isinstance(ended.code, str) else ""
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed from the start: >&-
+            sys.stdout.flush()
     except InputError as error:
         code, said = 2, f"error: {one_line(error)}"
     except KeyboardInterrupt:
@@ -150,6 +151,9 @@ def _leave(code: int, said: str) -> NoReturn:
         try:
             print(text, end="\n" if text else "", file=stream, flush=True)
         except (OSError, ValueError):  # Python would try once more at its end, and say so
-            with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+            with (
+                contextlib.suppress(AttributeError, OSError, ValueError),
+                Path(os.devnull).open("w") as nowhere,
+            ):
                 os.dup2(nowhere.fileno(), stream.fileno())
     sys.exit(code)

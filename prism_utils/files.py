@@ -60,8 +60,9 @@ def whole(path: Path | str, *, sync: bool = True) -> Iterator[Path]:
     what the machine refuses.
     """
     path = Path(path)
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    partial = _partial(path)
     with refusing(path):
+        _refuse_special(path)
         make_folder(path.parent)
         try:
             yield partial
@@ -73,6 +74,29 @@ def whole(path: Path | str, *, sync: bool = True) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
+
+
+def check_writable(path: Path | str) -> None:
+    """Raise InputError where `whole` would: what cannot be written is said before the work."""
+    path = Path(path)
+    partial = _partial(path)
+    with refusing(path):
+        _refuse_special(path)
+        make_folder(path.parent)
+        partial.touch()
+        partial.unlink()
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{secrets.token_hex(8)}.partial")
+
+
+def _refuse_special(path: Path) -> None:
+    """A folder or a device is not replaced by a file."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "", str(path))
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a device, and a file is wanted: give another name")
 
 
 def seal_fits(data: bytes) -> bool | None:
@@ -163,12 +187,19 @@ def read_json(path: Path | str, todo: str = "delete it") -> dict[str, Any]:
 def write_parquet(frame: Any, path: Path | str, metadata: Mapping[str, str] | None = None) -> Path:
     """Write a pandas frame as Parquet, without its index, as `whole` does, and seal it.
 
-    metadata: text that travels in the file's schema.
+    metadata: text that travels in the file's schema. Raises InputError for half an emoji in a text,
+    and for what the machine refuses.
     """
     import pyarrow as pa  # here: most of who needs this module writes no table
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pandas(frame, preserve_index=False)
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{path}: a text, {error.object[:40]!r} …, holds {error.object[error.start]!r}, half a "
+            "character, which no file takes: mend it where it comes from"
+        ) from error
     more = {**(metadata or {}), "seal": _OPEN}
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **more})
     with whole(path, sync=False) as partial:  # the seal tells what a machine that goes down leaves

@@ -55,7 +55,7 @@ _TEACHERS = {"grammar": _grammar, "huggingface": _huggingface, "recorded": _reco
 
 
 def make_teacher(
-    kind: str, items: pd.DataFrame, noun: str = "film", **parameters: Any
+    kind: str, items: pd.DataFrame, noun: str = "film", /, **parameters: Any
 ) -> Explainer:
     """A teacher by name: "grammar", "huggingface" or "recorded", with its own parameters.
 
