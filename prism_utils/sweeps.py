@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,9 @@ def run(
     not at all and sealed; what lies there is not computed again, unless it is damaged, which is
     said. workers: processes, by default one for each core at hand; each has one thread.
 
-    A point that fails does not stop the others: after them, `InputError` (if the points were at
-    fault) or RuntimeError names the first of them, and the same call computes only those. An
-    interruption ends the processes at once; finished points are kept.
+    A point that fails does not stop the others: after them, `InputError` (if the points or the
+    machine were at fault) or RuntimeError names the first of them, and the same call computes only
+    those. An interruption ends the processes at once; finished points are kept.
     """
     if not points:
         raise InputError("points: the list is empty; give at least one set of parameters")
@@ -91,7 +92,10 @@ def run(
             raise
     if failed:
         said = "; ".join(f"{json.dumps(p, sort_keys=True)}: {e or type(e)}" for p, e in failed[:5])
-        kind = InputError if all(isinstance(e, InputError) for _, e in failed) else RuntimeError
+        if any(isinstance(error, BrokenProcessPool) for _, error in failed):
+            said += " (a process was killed, most often for want of memory: give fewer workers)"
+        theirs = (InputError, BrokenProcessPool)
+        kind = InputError if all(isinstance(e, theirs) for _, e in failed) else RuntimeError
         raise kind(
             f"{len(failed)} of {len(points)} points failed, the others are kept: {said}"
         ) from failed[0][1]

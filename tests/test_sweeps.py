@@ -76,7 +76,7 @@ def test_a_sweep_goes_on_where_it_failed(tmp_path, point, monkeypatch):
 def test_a_killed_process_loses_no_finished_point(tmp_path, point):
     points = [point(1), point(2)]
     (tmp_path / "die-2").touch()
-    with pytest.raises(RuntimeError, match=r'1 of 2 points failed.*"x": 2'):
+    with pytest.raises(InputError, match=r'1 of 2 points failed.*"x": 2.*give fewer workers'):
         sweeps.run(square, points, tmp_path / "out", workers=1, progress=False)
     (tmp_path / "die-2").unlink()
     table = sweeps.run(square, points, tmp_path / "out", workers=1, progress=False)

@@ -114,7 +114,7 @@ class HuggingFaceTeacher:
         prompts = json.dumps([TEMPLATES[template], *catalogue, attribute_columns(items)])
         self.description: dict[str, Any] = {
             "teacher": "huggingface",
-            "model": model,
+            "model": self.name if local else model,  # a folder goes by its content, not its place
             "revision": revision,
             "content": fingerprint(model, UNREAD) if local else self.model.config._commit_hash,
             "dtype": dtype,
