@@ -1,8 +1,9 @@
 """Distillation: a teacher over all samples, in shards, on one process or many (equation 4).
 
 A shard is a Parquet file that appears whole or not at all, so a killed run continues where it was
-and loses at most the shards in the making. Left out on purpose: batching (the teacher's business),
-retries, and any merging of different plans in one folder.
+and loses at most the shards in the making. Processes, whoever started them, share the shards of one
+folder by claiming them. Left out on purpose: batching (the teacher's business), retries, and any
+merging of different plans in one folder.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import ast
 import hashlib
 import json
 import os
+import sys
+import time
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +25,53 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from .errors import InputError, run_cli
-from .tables import check, read_table, write_table
+from .files import (
+    check_writable,
+    claimed,
+    file_name,
+    make_folder,
+    read_json,
+    refusing,
+    seal_fits,
+    write_json,
+    write_parquet,
+)
+from .tables import check, read_table
 from .teachers import Explainer, make_teacher
 
-_PLAN_KEY = b"plan"
+_ROWS = 10_000  # of samples, made text at a time
 
 
 def _fingerprint(samples: pd.DataFrame) -> str:
-    """A digest of what a teacher may look at, independent of library versions."""
-    digest = hashlib.blake2b(digest_size=16)
-    columns = [c for c in ("sample_id", "user_id", "item_id", "input_text") if c in samples.columns]
-    for column in columns:
-        digest.update("\x1f".join([column, *map(str, samples[column])]).encode())
-    digest.update("\x1f".join("\x1e".join(history) for history in samples["history"]).encode())
-    return digest.hexdigest()
+    """A digest of all that a teacher is given, independent of library versions."""
+    digest = hashlib.sha256(json.dumps([str(column) for column in samples.columns]).encode())
+    for column in samples.columns:
+        for start in range(0, len(samples), _ROWS):
+            values = samples[column].iloc[start : start + _ROWS].tolist()
+            digest.update(json.dumps(values, default=_plain).encode())
+    return digest.hexdigest()[:32]
+
+
+def _plain(value: Any) -> Any:
+    """What JSON cannot hold: arrays as lists, the rest as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _plan(teacher: Explainer, samples: pd.DataFrame, shard_size: int) -> dict[str, Any]:
-    return {
+    """What determines the explanations, as JSON gives it back."""
+    plan = {
         "samples": _fingerprint(samples),
         "count": len(samples),
         "shard_size": shard_size,
         "system": teacher.name,
         **getattr(teacher, "description", {}),
     }
+    kept: dict[str, Any] = json.loads(json.dumps(plan, sort_keys=True, default=str))
+    return kept
 
 
 def _digest(plan: dict[str, Any]) -> str:
-    text = json.dumps(plan, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def plan_folder(
@@ -59,53 +79,55 @@ def plan_folder(
 ) -> Path:
     """A folder under `root` of this plan's own: another plan never meets its shards."""
     digest = _digest(_plan(teacher, samples, shard_size))
-    return Path(root) / f"{teacher.name}-{digest[:12]}"
+    return Path(root) / f"{file_name(teacher.name)}-{digest[:12]}"
 
 
 def _keep_plan(folder: Path, plan: dict[str, Any]) -> None:
     """Write the plan, or make sure that the one which is there is the same."""
     path = folder / "plan.json"
-    text = json.dumps(plan, indent=1, sort_keys=True, default=str)
-    if path.exists():
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            there = {}
-        wanted = json.loads(text)
-        if there != wanted:
-            names = sorted({*wanted, *there})
-            differ = ", ".join(n for n in names if there.get(n) != wanted.get(n))
+    todo = "it is damaged; delete it, and the same command keeps the shards that fit"
+    with claimed(folder / ".claims", wait=True):
+        there = read_json(path, todo)
+        if not there:
+            write_json(plan, path, sealed=True)
+        elif there != plan:
+            names = sorted({*plan, *there})
+            differ = ", ".join(n for n in names if there.get(n) != plan.get(n))
             raise InputError(
                 f"{folder} holds explanations of another plan (different: {differ}); delete this "
                 "folder or choose another one"
             )
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name("plan.json.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
-def _read_shard(path: Path, plan: str, sample_ids: list[str]) -> pd.DataFrame | None:
-    """A finished shard; None where it is missing, broken, of another plan or of other samples."""
-    if not path.exists():
-        return None
+def _read(path: Path, plan: str, sample_ids: list[str] | None = None) -> tuple[Any, str]:
+    """A table that this plan wrote, or None and what is wrong: nothing if it is not there."""
+    with refusing(path):
+        if not path.exists():
+            return None, ""
+        data = path.read_bytes()
     try:
-        table = pq.read_table(path)
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except (OSError, pa.ArrowException):
-        return None
-    metadata = table.schema.metadata or {}
-    if metadata.get(_PLAN_KEY) != plan.encode() or "sample_id" not in table.column_names:
-        return None
-    return table.to_pandas() if table.column("sample_id").to_pylist() == sample_ids else None
+        return None, "damaged"
+    if not seal_fits(data):
+        return None, "damaged"
+    if (table.schema.metadata or {}).get(b"plan") != plan.encode():
+        return None, "of another plan"
+    if sample_ids is not None and table.column("sample_id").to_pylist() != sample_ids:
+        return None, "of other samples"
+    return table, ""
 
 
-def _write_shard(path: Path, plan: str, explanations: pd.DataFrame) -> None:
-    table = pa.Table.from_pandas(explanations, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _PLAN_KEY: plan})
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial)
-    partial.replace(path)
+def _place() -> tuple[int, int]:
+    """Which of how many processes this is, as a launcher says; the first of one if none does.
+
+    No more than an order of work hangs on it, so what was left over from elsewhere does no harm.
+    """
+    numbers = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE")]
+    if not all(number.isdecimal() and len(number) < 9 for number in numbers):
+        return 0, 1
+    rank, processes = map(int, numbers)
+    return (rank, processes) if rank < processes else (0, 1)
 
 
 def distill(
@@ -121,83 +143,110 @@ def distill(
     `out_dir` gets `plan.json` (what was asked for), `shard-00000.parquet` and so on (each
     `shard_size` samples) and in the end `explanations.parquet`. Called again with the same
     arguments, whether after success, an interruption or a kill, it does only what is missing; a
-    truncated or foreign shard is done again. Under `accelerate launch --multi_gpu` (on CPUs too:
-    `--cpu` would start one process) process p of n does the shards p, p + n, ...; all wait for
-    each other and return the whole.
+    shard that is damaged or foreign is done again, and that is said.
 
-    Raises InputError for a folder that holds another plan, and for an empty or malformed samples
-    table; ValueError for a teacher that does not answer each sample exactly once.
+    Processes that do the same at once, on one machine or on several that share the folder, claim
+    shards and divide them up; all wait for each other and return the whole. Under `accelerate
+    launch --multi_gpu` (on CPUs too: `--cpu` would start one process) process p of n begins with
+    the shards p, p + n, ...
+
+    Raises InputError for a folder that holds another plan or cannot be written, for an empty or
+    malformed samples table, and for samples that the teacher cannot explain (where it has a method
+    `ready`, before the work begins); ValueError for a teacher that does not answer each sample
+    exactly once.
     """
     check(samples, "samples")
     if samples.empty:
         raise InputError("samples: the table is empty, there is nothing to explain")
-    if shard_size < 1:
+    if isinstance(shard_size, bool) or not isinstance(shard_size, int) or shard_size < 1:
         raise InputError(f"shard_size must be 1 or more, found {shard_size}")
-    folder = Path(out_dir)
-    state = None
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        import torch
-        from accelerate import PartialState
-
-        # Without a GPU, several processes must be asked for by `cpu`, or each believes it is alone.
-        # Shards of a large teacher take long: the slowest process must not time the others out.
-        state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=30))
-    rank, processes = (state.process_index, state.num_processes) if state else (0, 1)
+    folder = make_folder(out_dir)
+    check_writable(folder / "explanations.parquet")
     plan = _plan(teacher, samples, shard_size)
-    if rank == 0:
-        _keep_plan(folder, plan)
-    if state:
-        state.wait_for_everyone()
-        _keep_plan(folder, plan)
     plan_id = _digest(plan)
-
+    _keep_plan(folder, plan)
+    began = time.time()
     ids: list[str] = samples["sample_id"].tolist()
-    starts = range(0, len(samples), shard_size)
-    mine = range(rank, len(starts), processes)
-    paths = [folder / f"shard-{number:05d}.parquet" for number in range(len(starts))]
-    sizes = [len(ids[start : start + shard_size]) for start in starts]
+    parts = [slice(start, start + shard_size) for start in range(0, len(ids), shard_size)]
+    paths = [folder / f"shard-{number:05d}.parquet" for number in range(len(parts))]
+    rank, processes = _place()
+    mine = range(rank, len(parts), processes)
+    # The others' after one's own, from their end: it is reached last by those whose they are.
+    order = [*mine, *sorted(set(range(len(parts))) - set(mine), reverse=True)]
     bar = tqdm(
-        total=sum(sizes[number] for number in mine),
-        desc=f"{teacher.name}: explaining" + (f" (1 of {processes} processes)" if state else ""),
+        total=len(ids),
+        desc=f"{teacher.name}: explaining"
+        + (f" ({rank + 1} of {processes} processes)" if processes > 1 else ""),
         unit=" samples",
         disable=not progress or rank != 0,
     )
     with bar:
-        open_shards = []
-        for number in mine:
-            wanted = ids[starts[number] : starts[number] + shard_size]
-            if _read_shard(paths[number], plan_id, wanted) is None:
-                open_shards.append(number)
+        left = []
+        for number in order:
+            table, problem = _read(paths[number], plan_id, ids[parts[number]])
+            if problem:
+                bar.write(f"{paths[number]} is {problem}: done again", file=sys.stderr)
+            if table is None:
+                left.append(number)
             else:
-                bar.update(sizes[number])
+                bar.update(len(table))
         bar.initial = bar.n  # rate and time left are those of the work that is left
-        for number in open_shards:
-            part = samples.iloc[starts[number] : starts[number] + shard_size]
-            told = teacher.explain(part)
-            check(told, "explanations", source=f"explanations of {teacher.name}")
-            wanted = part["sample_id"].tolist()
-            if told["sample_id"].tolist() != wanted:
-                if sorted(told["sample_id"]) != sorted(wanted):
-                    raise ValueError(f"{teacher.name} did not answer each sample exactly once")
-                told = told.set_index("sample_id").loc[wanted].reset_index()
-            _write_shard(paths[number], plan_id, told)
-            bar.update(len(part))
-    if state:
-        state.wait_for_everyone()
-    parts = []
-    for start, path in zip(starts, paths, strict=True):
-        part = _read_shard(path, plan_id, ids[start : start + shard_size])
-        if part is None:
+        if left and hasattr(teacher, "ready"):
+            teacher.ready(samples)
+        while left:
+            elsewhere = []
+            for number in left:
+                with claimed(folder / ".claims", 1 + number) as ours:
+                    if not ours:
+                        elsewhere.append(number)
+                        continue
+                    wanted = ids[parts[number]]
+                    if _read(paths[number], plan_id, wanted)[0] is None:
+                        told = _explain(teacher, samples.iloc[parts[number]], wanted)
+                        write_parquet(told, paths[number], {"plan": plan_id})
+                bar.update(len(wanted))
+            if len(elsewhere) == len(left):
+                time.sleep(0.2)
+            left = elsewhere
+    return _collect(folder, plan_id, paths, [ids[part] for part in parts], began)
+
+
+def _explain(teacher: Explainer, part: pd.DataFrame, wanted: list[str]) -> pd.DataFrame:
+    """A shard's explanations, in the order that is wanted."""
+    told = teacher.explain(part)
+    check(told, "explanations", source=f"explanations of {teacher.name}")
+    if told["sample_id"].tolist() != wanted:
+        if sorted(told["sample_id"]) != sorted(wanted):
+            raise ValueError(f"{teacher.name} did not answer each sample exactly once")
+        told = told.set_index("sample_id").loc[wanted].reset_index()
+    return told
+
+
+def _collect(
+    folder: Path, plan_id: str, paths: list[Path], wanted: list[list[str]], began: float
+) -> pd.DataFrame:
+    """All shards as one table, which is written unless what is there is made of these shards."""
+    tables = []
+    for path, ids in zip(paths, wanted, strict=True):
+        table = _read(path, plan_id, ids)[0]
+        if table is None:
             raise InputError(f"{path}: changed while distillation ran; start it again")
-        parts.append(part)
-    explanations = pd.concat(parts, ignore_index=True)
+        tables.append(table.to_pandas())
+    explanations = pd.concat(tables, ignore_index=True)
     for column in explanations.columns:  # Parquet gives lists back as arrays
         if hasattr(explanations[column].iloc[0], "tolist") and explanations[column].dtype == object:
             explanations[column] = [value.tolist() for value in explanations[column]]
-    if rank == 0:
-        write_table(explanations, folder / "explanations.parquet", "explanations")
-    if state:
-        state.wait_for_everyone()
+    target = folder / "explanations.parquet"
+    with refusing(target):
+        newest = max(path.stat().st_mtime_ns for path in paths)
+        older = not target.is_file() or target.stat().st_mtime_ns < newest
+    if older or _read(target, plan_id)[0] is None:
+        check(explanations, "explanations", source=str(target))
+        write_parquet(explanations, target, {"plan": plan_id})
+    for partial in folder.glob(".*.partial"):  # of processes that were killed
+        with refusing(partial):
+            if partial.stat().st_mtime < began:
+                partial.unlink(missing_ok=True)
     return explanations
 
 
@@ -212,10 +261,14 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise InputError(f"--set {pair!r} must have the form key=value")
+        if key in settings:
+            raise InputError(f"--set {key}: it is given twice; give it once")
         try:
             settings[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             settings[key] = value
+        except (MemoryError, RecursionError, TypeError) as error:
+            raise InputError(f"--set {key}: its value is no literal that can be read") from error
     return settings
 
 
@@ -241,11 +294,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     settings = _settings(options.set)
+    if not options.out:
+        raise InputError("--out is empty: give a folder")
     samples = read_table(options.samples, "samples")
     items = read_table(options.items, "items")
     teacher = make_teacher(options.teacher, items, options.noun, **settings)
     explanations = distill(teacher, samples, options.out, shard_size=options.shard_size)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if _place()[0] == 0:
         print(f"{len(explanations)} explanations in {Path(options.out) / 'explanations.parquet'}")
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from .errors import InputError
-from .runs import Run, home, provenance, read_json, write_json
+from .files import read_json, write_json
+from .runs import Run, home, provenance
 
 # kind of record -> its lists of rows, and what every row needs
 _ROWS: dict[str, dict[str, tuple[str, ...]]] = {

@@ -8,12 +8,14 @@ relative, so that executed notebooks and book pages never show where on a machin
 from __future__ import annotations
 
 import html
-import json
+import multiprocessing
 import os
 import platform
 import re
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -23,8 +25,9 @@ from typing import Any
 import pandas as pd
 
 from . import __version__
-from .errors import InputError
-from .tables import SCHEMAS, read_table, write_table
+from .errors import InputError, one_line
+from .files import check_parquet, read_json, write_json, write_parquet
+from .tables import SCHEMAS, check, read_table
 
 # The libraries whose version can change a result; also part of a step's key in `study`.
 LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "pandas",
@@ -47,32 +50,6 @@ def home() -> Path:
     raise InputError("no notebooks/ and profiles/ found: run this inside a clone of the repository")
 
 
-def write_text(text: str, path: Path) -> None:
-    """Write a text file atomically: a reader sees the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Write JSON atomically: an interrupted run leaves the old file, never half a new one."""
-    write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a missing file is an empty one, a broken file an `InputError`."""
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not readable JSON ({error}): delete it") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} must hold a JSON object: delete it")
-    return value
-
-
 @dataclass(frozen=True)
 class Run:
     """One run's folder. `path` is relative to the working directory.
@@ -87,8 +64,16 @@ class Run:
     @classmethod
     def open(cls, run_dir: str | Path) -> Run:
         """The run at `run_dir`; a relative one counts from the project root (`project_root`)."""
-        absolute = (project_root() / run_dir).resolve()
-        if absolute.exists() and not absolute.is_dir():
+        try:
+            absolute = (project_root() / run_dir).resolve()
+            is_file = absolute.exists() and not absolute.is_dir()
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # too long, a null byte, a ring
+            raise InputError(f"run_dir {str(run_dir)!r} is no path: {one_line(error)}") from error
+        if is_file:
             raise InputError(f"run_dir '{run_dir}' is a file; give a folder such as runs/quick")
         return cls(Path(os.path.relpath(absolute, Path.cwd().resolve())))
 
@@ -102,24 +87,38 @@ class Run:
         return self.tables / f"{name}.parquet"
 
     def read(self, name: str) -> pd.DataFrame:
-        """Read a table; one with a schema in `tables` is checked against it."""
+        """Read a table; one with a schema in `tables` is checked against it.
+
+        Raises InputError, which says how the table is made anew, for one that is missing, is no
+        Parquet, or was changed or damaged since `write`.
+        """
         path = self.table(name)
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        check_parquet(path, f"delete it, and {self._again} makes it anew")
         if name in SCHEMAS:
             return read_table(path, name)
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        return pd.read_parquet(path)
+        try:
+            frame = pd.read_parquet(path)
+        except Exception as error:  # pyarrow raises several unrelated types for a broken file
+            raise InputError(
+                f"{path}: not a readable Parquet file ({one_line(error)}): delete it, and "
+                f"{self._again} makes it anew"
+            ) from error
+        if not len(frame.columns):
+            raise InputError(f"{path} has no columns: delete it, and {self._again} makes it anew")
+        return frame
 
     def write(self, name: str, frame: pd.DataFrame) -> Path:
-        """Write a table atomically; one with a schema in `tables` is checked against it first."""
+        """Write a table whole or not at all, with a checksum; one with a schema is checked first.
+
+        Raises InputError for a table that does not fit its schema, and for what the machine
+        refuses (a full disk).
+        """
         path = self.table(name)
         if name in SCHEMAS:
-            return write_table(frame, path, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        frame.to_parquet(partial, index=False)
-        partial.replace(path)
-        return path
+            check(frame, name, source=str(path))
+        return write_parquet(frame, path)
 
     def add(self, name: str, frame: pd.DataFrame) -> Path:
         """Put systems' rows into a table that has a `system` column, in the place of older ones.
@@ -142,18 +141,39 @@ class Run:
         if not self.table(name).is_file():
             raise InputError(
                 f"{self.table(name)} is missing: run notebook {made_by} first "
-                f"(make book PROFILE={self.path.resolve().name} runs all of them in order)"
+                f"({self._again} runs all of them in order)"
             )
         return self.table(name)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is known about this run: the content of `run.json`."""
-        return read_json(self.path / "run.json")
+        """What is known about this run: the content of `run.json`.
+
+        Raises InputError for a file that was changed or damaged since `record`, and what it gives
+        does so for a fact that is not there.
+        """
+        path = self.path / "run.json"
+        todo = f"delete it and steps.json beside it, and {self._again} makes both anew"
+        return _Facts(read_json(path, todo), f"{path} does not say {{!r}}: {todo}")
 
     def record(self, **facts: Any) -> None:
         """Merge facts (JSON values) into `run.json`; a key given again is replaced."""
-        write_json(self.facts | facts, self.path / "run.json")
+        write_json({**self.facts, **facts}, self.path / "run.json", sealed=True)
+
+    @property
+    def _again(self) -> str:
+        return f"make book PROFILE={self.path.resolve().name}"
+
+
+class _Facts(dict[str, Any]):
+    """Facts, of which one that is missing is an InputError."""
+
+    def __init__(self, known: dict[str, Any], missing: str) -> None:
+        super().__init__(known)
+        self._missing = missing
+
+    def __missing__(self, name: str) -> Any:
+        raise InputError(self._missing.format(name))
 
 
 def glue(name: str, value: float | int | str) -> None:
@@ -230,7 +250,10 @@ def _cpu_name() -> str:
     """The processor's full name, where `platform.processor()` is empty or generic."""
     if sys.platform == "darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except OSError:
+            return platform.machine()
         return done.stdout.strip() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -248,3 +271,34 @@ def provenance(folder: Path) -> dict[str, Any]:
         "device": device(),
         "versions": library_versions(),
     }
+
+
+# What torchrun, accelerate and MPI tell the processes that they start. Left over from elsewhere, it
+# lets a process that is alone wait for others.
+_LAUNCHERS = re.compile(
+    r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|(PMI|OMPI_COMM|MV2_COMM)_.*"
+    r"|MPI_LOCAL.*|TORCHELASTIC_.*|ACCELERATE_USE_.*"
+)
+
+
+def forget_launcher() -> None:
+    """Take from this process's environment, hence from its children's, what a launcher left."""
+    for name in filter(_LAUNCHERS.fullmatch, list(os.environ)):
+        del os.environ[name]
+
+
+def end_with_parent() -> None:
+    """Let this process end when its parent does, however that ends: for processes that work alone.
+
+    Of a parent that `multiprocessing` knows the end is seen at once, of another within a second.
+    """
+    parent, number = multiprocessing.parent_process(), os.getppid()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        while parent is None and os.getppid() == number:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

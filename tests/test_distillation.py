@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -7,11 +8,13 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
-from prism_utils.distillation import distill, main
+from prism_utils.distillation import distill, main, plan_folder
 from prism_utils.errors import InputError
 from prism_utils.tables import read_table, write_table
+from prism_utils.teachers import make_teacher
 from prism_utils.teachers.grammar import GrammarTeacher
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -134,6 +137,26 @@ def test_killed_and_started_again_loses_and_doubles_nothing(tmp_path, whole):
     assert all(shard.stat().st_mtime_ns == stamp for shard, stamp in before.items())
 
 
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.95])
+def test_a_bit_that_flips_is_seen_and_said(tmp_path, whole, capsys, part):
+    distill(GrammarTeacher(ITEMS), SAMPLES, tmp_path, shard_size=30, progress=False)
+    before = (tmp_path / "explanations.parquet").read_bytes()
+    damaged = [finished(tmp_path)[1], tmp_path / "explanations.parquet"]
+    for path in damaged:
+        data = bytearray(path.read_bytes())
+        data[int(part * len(data))] ^= 16
+        path.write_bytes(data)
+    no_text = finished(tmp_path)[2]
+    pd.read_parquet(no_text).drop(columns="text").to_parquet(no_text)
+    teacher = Counting(ITEMS)
+    told = distill(teacher, SAMPLES, tmp_path, shard_size=30, progress=False)
+    pd.testing.assert_frame_equal(told, whole)
+    assert teacher.asked == SAMPLES["sample_id"].tolist()[30:90]
+    said = [f"{path} is damaged: done again" for path in (damaged[0], no_text)]
+    assert capsys.readouterr().err.splitlines() == said
+    assert (tmp_path / "explanations.parquet").read_bytes() == before
+
+
 def test_another_plan_in_the_same_folder_is_refused(tmp_path):
     distill(GrammarTeacher(ITEMS), SAMPLES, tmp_path, progress=False)
     for teacher, samples, size, what in [
@@ -144,9 +167,101 @@ def test_another_plan_in_the_same_folder_is_refused(tmp_path):
     ]:
         with pytest.raises(InputError, match=f"another plan .different: {what}.; delete"):
             distill(teacher, samples, tmp_path, shard_size=size, progress=False)
-    (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(InputError, match="another plan"):
-        distill(GrammarTeacher(ITEMS), SAMPLES, tmp_path, progress=False)
+    plan = tmp_path / "plan.json"
+    for damage in (plan.read_text().replace('"count": 120', '"count": 121'), "{", ""):
+        plan.write_text(damage)
+        with pytest.raises(InputError, match="plan.json .*it is damaged; delete it"):
+            distill(GrammarTeacher(ITEMS), SAMPLES, tmp_path, progress=False)
+    plan.unlink()
+    teacher = Counting(ITEMS)
+    distill(teacher, SAMPLES, tmp_path, progress=False)
+    assert teacher.asked == []
+
+
+def test_all_that_a_teacher_reads_is_part_of_the_plan(tmp_path):
+    path, out = tmp_path / "recorded.jsonl", tmp_path / "out"
+    folders = set()
+    for word in ("wrong", "right"):
+        lines = [json.dumps({"sample_id": s, "explanation": word}) for s in SAMPLES["sample_id"]]
+        path.write_text("\n".join(lines))
+        teacher = make_teacher("recorded", ITEMS, path=str(path), name="../../x")
+        folder = plan_folder(out, teacher, SAMPLES)
+        assert folder.parent == out and ".." not in folder.parts
+        assert set(distill(teacher, SAMPLES, folder, progress=False)["text"]) == {word}
+        folders.add(folder)
+    assert len(folders) == 2
+    with pytest.raises(InputError, match="another plan .different: content.; delete"):
+        distill(teacher, SAMPLES, (folders - {folder}).pop(), progress=False)
+    marked = [SAMPLES.assign(evidence=[[h[k]] for h in SAMPLES["history"]]) for k in (0, -1)]
+    assert len({plan_folder(out, teacher, samples) for samples in (SAMPLES, *marked)}) == 3
+    cut = pd.Series(["half an emoji \ud83d"] * len(SAMPLES), dtype=object)
+    odd = SAMPLES.assign(input_text=cut, rating=float("nan"))
+    assert plan_folder(out, teacher, odd) == plan_folder(out, teacher, odd.copy())
+
+
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "a" / "explanations.parquet").mkdir(parents=True)
+    (tmp_path / "b" / "shard-00002.parquet").mkdir(parents=True)
+    teacher = Counting(ITEMS)
+    for name, words in {
+        "file": "file: it is there already",
+        "file/below": "file/below: a part of this path is a file",
+        "a": "explanations.parquet: it is a folder",
+        "b": "shard-00002.parquet: it is a folder",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            distill(teacher, SAMPLES, tmp_path / name, shard_size=20, progress=False)
+    assert teacher.asked == []
+
+
+def test_a_disk_that_was_full_is_no_loss(tmp_path, whole, monkeypatch):
+    written, really = [], pq.write_table
+
+    def write(table, path):
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        really(table, written.append(path) or path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pyarrow.parquet.write_table", write)
+        with pytest.raises(InputError, match="shard-00002.parquet: the disk is full: make room"):
+            distill(GrammarTeacher(ITEMS), SAMPLES, tmp_path, shard_size=20, progress=False)
+    teacher = Counting(ITEMS)
+    told = distill(teacher, SAMPLES, tmp_path, shard_size=20, progress=False)
+    pd.testing.assert_frame_equal(told, whole)
+    assert teacher.asked == SAMPLES["sample_id"].tolist()[40:]
+
+
+def test_the_same_started_twice_at_once_is_shared(tmp_path, whole):
+    """Both give the whole; no shard is done twice, and each does some."""
+    code = SLOW.replace("time.sleep(0.1)", "time.sleep(0.1); print(samples['sample_id'].iloc[0])")
+    words = [command(code, tmp_path / "run", Path(__file__).parent, launcher=("-c",))] * 2
+    processes = [subprocess.Popen(**each) for each in words]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    done = [out.split() for out, _ in said]
+    assert sorted(sum(done, [])) == sorted(SAMPLES["sample_id"][::5]) and all(done)
+    told = read_table(tmp_path / "run" / "explanations.parquet", "explanations")
+    pd.testing.assert_frame_equal(told, whole)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {"WORLD_SIZE": "2"},
+        {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "elsewhere"},
+        {"WORLD_SIZE": "many", "RANK": "-1"},
+        {"WORLD_SIZE": "2", "RANK": "7", "MASTER_PORT": "0", "SLURM_NTASKS": "2"},
+    ],
+    ids=range(4),
+)
+def test_what_a_launcher_left_in_the_environment_does_no_harm(tmp_path, whole, monkeypatch, left):
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    distill(GrammarTeacher(ITEMS), SAMPLES, tmp_path, shard_size=20, progress=False)
+    told = read_table(tmp_path / "explanations.parquet", "explanations")
+    pd.testing.assert_frame_equal(told, whole)
 
 
 def test_a_teacher_may_reorder_but_not_lose(tmp_path, whole):
@@ -210,6 +325,16 @@ def test_command_takes_parameters_and_prints_one_sentence_for_bad_input(files):
     )
     for more, message in [
         (["--set", "error_rate"], "must have the form key=value"),
+        (["--set", "seed=1", "--set", "seed=2"], "--set seed: it is given twice"),
+        (["--set", "seed=" + "(" * 999], "seed must be of type int"),
+        (["--set", "seed=" + "-" * 99999 + "1"], "seed"),
+        (["--set", "noun=book"], "no parameter 'noun'"),
+        (["--set", "error_rate=nan"], "error_rate must be of type float"),
+        (["--set", "error_rate=1e999"], "error_rate must lie between 0 and 1"),
+        (["--set", "error_kinds=[1]"], "error kind 1 is unknown: choose one of"),
+        (["--teacher", "recorded", "--set", "path=5"], "path must be text"),
+        (["--noun", " "], "noun must be a word"),
+        (["--out", ""], "--out is empty"),
         (["--samples", "nowhere.parquet"], "nowhere.parquet: no such file"),
         (["--teacher", "gramar"], "did you mean 'grammar'"),
         (["--shard-size", "0"], "shard_size must be 1 or more"),

@@ -11,19 +11,31 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "prism_utils"
 DATA = {"claims/paper.py"}  # the printed tables and claims, written out
 
-_GROUND = {"prism_utils", "errors", "tables", "wording", "statistics", "runs", "records"}
+_GROUND = {
+    "prism_utils",
+    "errors",
+    "files",
+    "checkpoints",
+    "tables",
+    "wording",
+    "statistics",
+    "runs",
+    "records",
+}
 _DATA = _GROUND | {"corpora", "sequences", "prompts", "metrics", "rankers"}
 _MODELS = _DATA | {"teachers", "distillation", "students", "decoding", "students front"}
 #: Room -> the rooms that it may import beside itself. `students front` is `students/__init__.py`,
 #: the one door that also gives back what `decoding` makes of a student.
 ROOMS: dict[str, set[str]] = {
-    "prism_utils": set(),
+    "prism_utils": {"errors"},
     "errors": set(),
-    "tables": {"errors"},
+    "files": {"errors"},
+    "checkpoints": {"errors", "files"},
+    "tables": {"errors", "files"},
     "wording": {"errors", "tables"},
     "statistics": {"errors", "tables"},
-    "runs": {"prism_utils", "errors", "tables"},
-    "records": {"errors", "runs"},
+    "runs": {"prism_utils", "errors", "files", "tables"},
+    "records": {"errors", "files", "runs"},
     "corpora": _GROUND,
     "sequences": _GROUND,
     "prompts": _GROUND,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +15,17 @@ import pandas as pd
 import pytest
 
 from prism_utils.errors import InputError
-from prism_utils.runs import Run, commit, device, glue, library_versions, project_root, read_json
+from prism_utils.files import read_json
+from prism_utils.runs import (
+    Run,
+    commit,
+    cores,
+    device,
+    forget_launcher,
+    glue,
+    library_versions,
+    project_root,
+)
 
 
 @pytest.fixture
@@ -94,6 +109,84 @@ def test_broken_json_says_what_to_delete(tmp_path: Path, content: str) -> None:
         read_json(path)
 
 
+def test_what_was_changed_or_damaged_says_how_it_is_made_anew(project: Path) -> None:
+    run = Run.open("runs/quick")
+    curve = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.5]})
+    for name, frame in (("items", ITEMS), ("learning_curve", curve)):
+        path = run.write(name, frame)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3] ^= 2
+        for damage in (bytes(data), bytes(data[:200]), b"", b"PAR1"):
+            path.write_bytes(damage)
+            with pytest.raises(InputError, match=rf"runs/quick/tables/{name}.parquet"):
+                run.read(name)
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(InputError, match="it is a folder, and a file is wanted"):
+            run.read(name)
+    pd.DataFrame(index=[0, 1]).to_parquet(run.table("empty"))
+    with pytest.raises(InputError, match="empty.parquet has no columns: delete it"):
+        run.read("empty")
+
+    run.record(noun="film")
+    path = run.path / "run.json"
+    for text in (path.read_text().replace("film", "book"), path.read_text()[:-20], "[]"):
+        path.write_text(text)
+        with pytest.raises(InputError, match="run.json .*: delete it and steps.json beside it"):
+            _ = run.facts
+    path.unlink()
+    with pytest.raises(InputError, match="run.json does not say 'noun': delete it"):
+        run.facts["noun"]
+    assert run.facts.get("noun") is None
+
+
+def test_a_full_disk_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run = Run.open("runs/quick")
+    with monkeypatch.context() as patch:
+        patch.setattr("pyarrow.parquet.write_table", full)
+        with pytest.raises(InputError, match="items.parquet: the disk is full: make room"):
+            run.write("items", ITEMS)
+    assert list(run.tables.iterdir()) == []
+    run.write("items", ITEMS)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "loop/x"])
+def test_a_run_dir_that_is_no_path(project: Path, name: str) -> None:
+    Path("loop").symlink_to("loop")
+    with pytest.raises(InputError, match="run_dir .* is no path"):
+        Run.open(name)
+
+
+def test_what_a_launcher_left_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "x", "PMI_SIZE": "2"}
+    for name, value in (left | {"RANKING": "kept"}).items():
+        monkeypatch.setenv(name, value)
+    forget_launcher()
+    assert not set(left) & set(os.environ) and os.environ["RANKING"] == "kept"
+
+
+CHILD = "import time; from prism_utils.runs import end_with_parent; end_with_parent(); "
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdin=subprocess.DEVNULL)
+time.sleep(60)
+"""
+
+
+def test_a_process_ends_with_its_parent() -> None:
+    code = CHILD + "print('begun', flush=True); time.sleep(60)"
+    words = [sys.executable, "-c", PARENT, code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None and parent.stdout.readline() == "begun\n"
+        start = time.monotonic()
+        parent.kill()
+        assert parent.stdout.read() == ""  # ends when the child has closed it too
+        assert time.monotonic() - start < 20
+
+
 def test_glue_writes_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[dict, dict]] = []
     monkeypatch.setattr(
@@ -109,7 +202,12 @@ def test_glue_writes_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_provenance_can_be_kept(tmp_path: Path) -> None:
     facts = device()
-    assert facts["cpu"] and facts["cores"] >= 1
+    assert facts["cpu"] and facts["cores"] == cores() >= 1
     json.dumps(facts)
     assert {"python", "torch", "pandas"} <= set(library_versions())
     assert commit(tmp_path) is None
+
+
+def test_cores_are_counted_where_nobody_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    assert cores() == (os.cpu_count() or 1)

@@ -4,9 +4,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from prism_utils import corpora
 from prism_utils.errors import InputError
@@ -14,7 +11,6 @@ from prism_utils.metrics.grounding import Grounding, labelled_quality
 from prism_utils.prompts import render_prompts
 from prism_utils.teachers import Explainer, make_teacher
 from prism_utils.teachers.grammar import ERROR_KINDS, GrammarTeacher
-from prism_utils.teachers.huggingface import HuggingFaceTeacher
 from prism_utils.teachers.recorded import RecordedTeacher, read_samples, read_texts
 from prism_utils.wording import attributes, surfaces
 
@@ -351,129 +347,6 @@ def test_make_teacher_checks_names_and_types(films):
     ]:
         with pytest.raises(InputError, match=re.escape(message)):
             make_teacher(kind, films, "film", **parameters)
-
-
-# -- Hugging Face models -------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory):
-    """Tiny random models with a byte-level tokenizer: t5, llama, and chat (llama that chats)."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: n for n, token in enumerate(["<pad>", "</s>", "<unk>", *alphabet])}
-    raw = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    torch.manual_seed(0)
-    size = len(vocabulary)
-    t5 = transformers.T5ForConditionalGeneration(
-        transformers.T5Config(
-            vocab_size=size, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
-            pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
-        )
-    )  # fmt: skip
-    llama = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
-            vocab_size=size, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-            num_attention_heads=2, max_position_embeddings=4096, initializer_range=0.5,
-            pad_token_id=0, eos_token_id=1, bos_token_id=1,
-        )
-    )  # fmt: skip
-    for name, model in {"t5": t5, "llama": llama, "chat": llama}.items():
-        fast = transformers.PreTrainedTokenizerFast(
-            tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-        )
-        if name == "chat":
-            fast.chat_template = "{% for m in messages %}[{{ m.content }}]{% endfor %}>"
-        model.save_pretrained(folder / name)
-        fast.save_pretrained(folder / name)
-    return folder
-
-
-@pytest.mark.parametrize("kind", ["t5", "llama", "chat"])
-def test_models_answer_in_order_whatever_the_batch(checkpoints, films, kind):
-    samples = draw_samples(films, 7, longest=6)
-    told = [
-        HuggingFaceTeacher(
-            str(checkpoints / kind),
-            items=films,
-            dtype="float32",
-            batch_size=size,
-            max_new_tokens=6,
-            template="compact",
-        ).explain(samples)
-        for size in (1, 3)
-    ]
-    assert told[0]["sample_id"].tolist() == samples["sample_id"].tolist()
-    assert told[0]["system"].tolist() == [kind] * 7
-    pd.testing.assert_frame_equal(*(one.drop(columns="seconds") for one in told))
-    assert (told[0]["tokens"] <= 6).all() and (told[0]["seconds"] > 0).all()
-    if kind != "t5":
-        assert told[0]["text"].nunique() > 1  # answers differ, so that an order would show
-        prompts = render_prompts(samples, films, template="compact")["prompt"]
-        assert not any(p[:20] in t for p, t in zip(prompts, told[0]["text"], strict=True))
-
-
-def test_the_answer_is_the_models_own(checkpoints, films):
-    """Each text equals what the bare model says to its prompt, one at a time."""
-    samples = draw_samples(films, 4, longest=4)
-    teacher = HuggingFaceTeacher(
-        str(checkpoints / "llama"),
-        items=films,
-        dtype="float32",
-        max_new_tokens=5,
-        max_input_tokens=4000,
-    )
-    told = teacher.explain(samples)
-    prompts = render_prompts(samples, films)["prompt"]
-    for prompt, text in zip(prompts, told["text"], strict=True):
-        inputs = teacher.tokenizer(prompt, return_tensors="pt")
-        ids = teacher.model.generate(
-            input_ids=inputs["input_ids"], max_new_tokens=5, do_sample=False, pad_token_id=0
-        )[0, inputs["input_ids"].shape[1] :]
-        assert teacher.tokenizer.decode(ids, skip_special_tokens=True).strip() == text
-
-
-def test_chat_template_and_budget_are_kept(checkpoints, films):
-    samples = draw_samples(films, 3, longest=50)
-    teacher = HuggingFaceTeacher(
-        str(checkpoints / "chat"), items=films, max_input_tokens=760, max_new_tokens=1
-    )
-    assert teacher.model.dtype == torch.bfloat16
-    assert teacher.tokenizer.decode(teacher._encode(["hello"])["input_ids"][0]) == "[hello]>"
-    told = teacher.explain(samples)
-    lengths = samples["history"].map(len)
-    assert (told["shown"] + told["dropped"]).tolist() == lengths.tolist()
-    assert (told["dropped"] > 0).any()
-
-
-def test_sampling_is_seeded(checkpoints, films):
-    samples = draw_samples(films, 4, longest=4)
-    texts = [
-        HuggingFaceTeacher(
-            str(checkpoints / "llama"),
-            items=films,
-            do_sample=True,
-            max_new_tokens=8,
-            template="compact",
-            seed=seed,
-        ).explain(samples)["text"]
-        for seed in (0, 0, 1)
-    ]
-    assert texts[0].equals(texts[1]) and not texts[0].equals(texts[2])
-
-
-def test_a_model_that_is_not_there_is_named(films, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(InputError, match="no-such-model' could not be loaded"):
-        HuggingFaceTeacher(str(tmp_path / "no-such-model"), items=films)
-    with pytest.raises(InputError, match="dtype 'bf16' is unknown"):
-        HuggingFaceTeacher("x", items=films, dtype="bf16")
-    with pytest.raises(InputError, match="batch_size must be 1 or more"):
-        HuggingFaceTeacher("x", items=films, batch_size=0)
-    with pytest.raises(InputError, match="template 'papr' is unknown"):
-        HuggingFaceTeacher("x", items=films, template="papr")
 
 
 # -- Recorded explanations -----------------------------------------------------------------------

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..files import read_json
 from ..runs import device as machine
-from ..runs import read_json
 from . import roofline
 from .analysis import against_floors, ratios
 from .grids import REFERENCE

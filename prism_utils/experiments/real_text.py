@@ -17,9 +17,10 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from ..errors import InputError, run_cli
+from ..files import write_json
 from ..metrics.statements import KINDS, THRESHOLD, Claims, Encode, called
 from ..metrics.suite import shuffled
-from ..runs import home, provenance, write_json
+from ..runs import home, provenance
 from ..statistics import bootstrap_means, bootstrap_totals, interval
 from ..teachers.recorded import read_samples, read_texts
 from .sweeps import as_rows

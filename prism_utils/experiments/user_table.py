@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 
 from ..errors import run_cli
-from ..runs import project_root, provenance, write_json
+from ..files import write_json
+from ..runs import project_root, provenance
 from . import controls, sweeps
 
 # The tables that a student may have for its users, the paper's first.

@@ -27,7 +27,8 @@ from .. import claims
 from ..claims import findings, paper
 from ..claims.verdicts import VERDICTS
 from ..errors import InputError
-from ..runs import Run, escaped, project_root, read_json
+from ..files import read_json
+from ..runs import Run, escaped, project_root
 
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 

@@ -23,16 +23,8 @@ from typing import Any
 import nbformat
 
 from ..errors import InputError, nearest
-from ..runs import (
-    Run,
-    home,
-    library_versions,
-    project_root,
-    provenance,
-    read_json,
-    write_json,
-    write_text,
-)
+from ..files import fingerprint, read_json, write_json, write_text
+from ..runs import Run, home, library_versions, project_root, provenance
 from .profile import Step, notebooks, parameters, plan, profiles
 
 # Which notebooks each notebook reads tables from; one not named here needs all before it.
@@ -81,36 +73,24 @@ def needs(name: str) -> list[str]:
     return [other for other in earlier if other in NEEDS.get(name, tuple(earlier))]
 
 
-def read_files(values: Any, name: str = "") -> list[Path]:
-    """The files that parameters name, wherever they lie: what a step reads beside its tables.
+def named_paths(values: Any, name: str = "") -> list[str]:
+    """The files and folders that parameters name, wherever they lie: what a step reads.
 
     A text names a path, from the project's root, if something lies there, and if it looks like one
-    ("a/b", "a.csv") or is the value of one of `PATHS`: "book" is a noun first, and a folder here. A
-    folder is all its files.
+    ("a/b", "a.csv") or is the value of one of `PATHS`: "book" is a noun first, and a folder here.
     """
     if isinstance(values, dict):
-        return sorted({f for key, value in values.items() for f in read_files(value, str(key))})
+        return sorted({p for key, value in values.items() for p in named_paths(value, str(key))})
     if isinstance(values, list | tuple):
-        return sorted({file for value in values for file in read_files(value, name)})
+        return sorted({path for value in values for path in named_paths(value, name)})
     if not isinstance(values, str) or not values or "\0" in values:
         return []
     if name not in PATHS and "/" not in values and not Path(values).suffix:
         return []
-    path = project_root() / values
     try:
-        return sorted(p for p in (path, *path.rglob("*")) if p.is_file())
+        return [values] if (project_root() / values).exists() else []
     except OSError:  # a text that is too long for a name, or a loop of links
         return []
-
-
-def content(files: Iterable[Path]) -> str:
-    """SHA-256 of the files' names and contents."""
-    digest = hashlib.sha256()
-    for path in files:
-        name = os.path.relpath(path, project_root())
-        with path.open("rb") as file:
-            digest.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def package_digest() -> str:
@@ -142,7 +122,7 @@ def step_key(step: Step, done: dict[str, Any], package: str) -> str:
         "values": step.values,
         "package": package,
         "needs": {n: [done.get(n, {}).get(k) for k in ("key", "date")] for n in needs(step.name)},
-        "read": content(read_files(inputs)),
+        "read": {path: fingerprint(project_root() / path) for path in named_paths(inputs)},
         "versions": library_versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

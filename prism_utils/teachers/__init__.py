@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
@@ -22,7 +23,9 @@ class Explainer(Protocol):
     `explain` takes a samples table and returns an explanations table: the same samples, each
     once, `system` being `name`, and whatever more is known about a text (seconds, tokens, error).
     An optional attribute `description`, a dictionary that JSON can hold, says what determines the
-    texts; distillation uses it to tell one plan from another.
+    texts, files by their content (`files.fingerprint`); distillation uses it to tell one plan from
+    another. An optional method `ready(samples)` raises InputError for samples that `explain` would
+    refuse; distillation asks it before the work begins.
     """
 
     name: str
@@ -38,7 +41,7 @@ _TEACHERS = {
 
 
 def make_teacher(
-    kind: str, items: pd.DataFrame, noun: str = "film", **parameters: Any
+    kind: str, items: pd.DataFrame, noun: str = "film", /, **parameters: Any
 ) -> Explainer:
     """A teacher by name: "grammar", "huggingface" or "recorded", with its own parameters.
 
@@ -51,6 +54,8 @@ def make_teacher(
     """
     if kind not in _TEACHERS:
         raise InputError(f"teacher {kind!r} is unknown: {nearest(kind, _TEACHERS)}")
+    if not isinstance(noun, str) or not noun.strip():
+        raise InputError(f"noun must be a word, such as film, found {noun!r}")
     teacher = getattr(import_module(f".{kind}", __name__), _TEACHERS[kind])
     known = dict(inspect.signature(teacher).parameters)
     given = {name: value for name, value in {"items": items, "noun": noun}.items() if name in known}
@@ -58,16 +63,22 @@ def make_teacher(
     for name, value in parameters.items():
         if name not in own:
             raise InputError(f"teacher {kind!r} has no parameter {name!r}: {nearest(name, own)}")
-        default = own[name].default
-        if default is not None and default is not inspect.Parameter.empty:
-            wanted = type(default)
-            number = wanted is float and isinstance(value, int) and not isinstance(value, bool)
-            both = wanted is tuple and isinstance(value, list)
-            if type(value) is not wanted and not number and not both:
-                raise InputError(
-                    f"teacher {kind!r}: {name} must be of type {wanted.__name__}, found {value!r}"
-                )
+        problem = _misfit(own[name], value)
+        if problem:
+            raise InputError(f"teacher {kind!r}: {name} must be {problem}, found {value!r}")
     for name, parameter in own.items():
         if parameter.default is inspect.Parameter.empty and name not in parameters:
             raise InputError(f"teacher {kind!r} needs the parameter {name!r}")
     return teacher(**given, **parameters)
+
+
+def _misfit(parameter: inspect.Parameter, value: Any) -> str:
+    """What a parameter must be, if this value is not that."""
+    default = parameter.default
+    if default is None or default is inspect.Parameter.empty:  # all of them are texts
+        right = isinstance(value, str | Path) or (value is None and default is None)
+        return "" if right else "text (a number that is meant as text needs quotes)"
+    wanted = type(default)
+    number = wanted is float and isinstance(value, int) and not isinstance(value, bool)
+    both = wanted is tuple and isinstance(value, list)
+    return "" if type(value) is wanted or number or both else f"of type {wanted.__name__}"
