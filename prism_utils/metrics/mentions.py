@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..tables import check
 from ..wording import attributes, surfaces
+from .inputs import check_texts
 from .spelling import Spelled, spell
 
 # Kinds whose values are names of people: written with their capitals. Others match in any case.
@@ -195,6 +196,7 @@ class Matcher:
 
         kind is "title" or a kind of attribute; words that can be several things have several rows.
         """
+        check_texts(texts := list(texts))
         found = [
             (number, *spelled.span(m.start, m.end), kind, value)
             for number, text in enumerate(texts)
