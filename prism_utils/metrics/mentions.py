@@ -41,6 +41,7 @@ _OPENERS = frozenset(
 )
 _CONTRACTION = re.compile(r"'(?:s|d|m|ll|re|ve|t)\b")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
+_DECADE = re.compile(r"\d{4}s")  # "80s" too; an own word such as "Regency" has no such form
 _LETTER = re.compile(r"[^\W\d]")
 _HISTORY = re.compile(
     r"(?:your|viewing|watch|watching|reading|user's|users?|their|my|own)\s+$", re.I
@@ -59,7 +60,7 @@ _COUNTS = re.compile(
     r"\s?%|[.,:/—-]\d|\s(?:out\s)?of\b|\s?(?:per\s?cent|min|mins|minutes?|hours?|hrs?|seconds?"
     r"|years?|months?|weeks?|days?|nights?|times|films|movies|shows|books|games|titles|pages?"
     r"|stars?(?!\s[A-Z])|points?|people|users|viewers|reviews?|ratings?|votes|others?|more|best"
-    r"|different|similar|dollars|euros|km|miles)\b",
+    r"|different|similar|hundred|thousand|million|billion|dollars|euros|km|miles|[ap]\.?m)\b",
 )
 _DETERMINED = re.compile(
     r"\b(?:the|these|those|all|my|your|our|their|his|her|its|every|another|any|some|first|last|next"
@@ -171,7 +172,8 @@ class Matcher:
                     self._facts[item].add((kind, value))
                     self._holders.setdefault((kind, value), set()).add(item)
             for value in {value for values in column for value in values}:
-                for form in surfaces(kind, value) + ((value[2:],) if kind == "decade" else ()):
+                short = (value[2:],) if kind == "decade" and _DECADE.fullmatch(value) else ()
+                for form in surfaces(kind, value) + short:
                     self._forms.setdefault(title_key(form), (set(), {}))[1][kind, value] = form
         # The automaton reads words, not letters: "It" is then no match inside "with".
         self._codes: dict[str, str] = {}
