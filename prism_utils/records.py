@@ -76,7 +76,7 @@ def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def write_record(
-    run: Run, name: str, parameters: dict[str, Any], tables: dict[str, Any]
+    run: Run, name: str, tables: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Keep tables (frames, or rows) as a record of the run, with where they were made; the record.
 

@@ -149,6 +149,12 @@ def test_a_number_among_tags_counts_only_where_the_text_presents_it():
     assert found["value"].tolist() == ["42", "300"]
 
 
+def test_only_a_decade_of_digits_is_written_short():
+    dated = items("Owl Man", "Tin Moon").assign(decade=[["1980s"], ["Prelude"]])
+    found = Matcher(dated).mentions(["From the 80s, no elude; a Prelude of the ’80s"])
+    assert found["value"].tolist() == ["1980s", "Prelude", "1980s"]
+
+
 def test_an_item_beyond_the_catalogue_is_named_by_whole_words():
     for text, named in (("It is fun with Tin Moon", 1), ("Within", 0), ("_tin moon_", 1)):
         sample = {"sample_id": ["s"], "user_id": ["u"], "history": [[]], "split": ["test"]}

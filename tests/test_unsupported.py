@@ -284,7 +284,10 @@ def test_texts_that_were_not_labelled_are_refused(made):
     [
         (["--xrec-yelp", "nowhere"], "nowhere: holds no explanations.jsonl"),
         (["--out", "record.txt"], "--out record.txt: give a file whose name ends in .json"),
-        (["--resamples", "0"], "--resamples 0: must be at least 1"),
+        (["--resamples", "0"], "resamples must be 1 or more, found 0"),
+        (["--seed", "-1"], "seed must be 0 or more, found -1"),
+        (["--out", f"{__file__}/x.json"], "x.json: cannot be written"),
+        (["--labels", "nowhere"], "nowhere: no file of labels that can be read"),
     ],
 )
 def test_wrong_arguments_are_named(made, tmp_path, change, message):

@@ -22,6 +22,7 @@ from ..decoding import Explainer
 from ..errors import InputError, nearest
 from ..metrics.grounding import Grounding
 from ..metrics.overlap import rouge
+from ..records import as_rows
 from ..sequences import make_samples
 from ..statistics import bootstrap_means, compare
 from ..students.inputs import StudentSettings, UserTable
@@ -30,7 +31,6 @@ from ..students.user_rows import UNKNOWN_USER
 from ..tables import check
 from ..teachers.grammar import GrammarTeacher
 from . import trial as trials
-from .sweeps import as_rows
 
 # Few users with many samples each, and a teacher that always leans on their voice: the strongest
 # dose of what a vector could learn. A fifth of the users are never seen in training.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +17,13 @@ from statsmodels.stats.proportion import proportion_confint
 
 from ..errors import InputError, run_cli
 from ..files import write_json
+from ..metrics.inputs import check_draws, read_labels
 from ..metrics.statements import KINDS, THRESHOLD, Claims, Encode, called
 from ..metrics.suite import shuffled
+from ..records import as_rows
 from ..runs import home, provenance
 from ..statistics import bootstrap_means, bootstrap_totals, interval
 from ..teachers.recorded import read_samples, read_texts
-from .sweeps import as_rows
 
 SYSTEMS = {"golden": "explanation", "xrec": "xrec_prediction"}  # system -> column of XRec's file
 LABELS = Path(__file__).with_name("xrec_labels.jsonl")
@@ -48,8 +48,7 @@ def labels(path: Path | str = LABELS) -> pd.DataFrame:
     preference: a taste, need, circumstance or visit of the user's that the user's profile does
     not support.
     """
-    rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    table = pd.DataFrame(rows)
+    table = read_labels(path, ("part", "row", "sample_id", "system", "digest"), KINDS)
     return table.assign(any=table[list(KINDS)].max(axis=1))
 
 
@@ -220,6 +219,7 @@ def measure(
     part "check". tuning: see `tuning`.
     Raises InputError for a folder without the file and for texts that are not those labelled.
     """
+    check_draws(resamples, seed)
     path = Path(folder) / "explanations.jsonl"
     if not path.is_file():
         raise InputError(f"{folder}: holds no explanations.jsonl; give the folder of XRec's files")
@@ -282,8 +282,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = Path(args.out)
     if out.suffix != ".json" or out.is_dir():
         raise InputError(f"--out {out}: give a file whose name ends in .json")
-    if args.resamples < 1:
-        raise InputError(f"--resamples {args.resamples}: must be at least 1")
+    check_draws(args.resamples, args.seed)
+    try:  # said now, and not after minutes of work
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written; give another place") from error
     tables = measure(
         args.xrec_yelp,
         labels_path=args.labels,

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..files import make_folder, read_json, write_json
-from ..runs import Run, cores, end_with_parent, forget_launcher, home, provenance
+from ..runs import cores, end_with_parent, forget_launcher
 
 Point = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -160,20 +160,3 @@ def _code() -> str:
         if not (_SHOW | {"__pycache__", "_study"}) & set(name.parts):
             digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
-
-
-def as_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table as a record's JSON holds them: None where a value is missing."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
-
-
-def write_record(
-    run: Run, name: str, tables: Mapping[str, pd.DataFrame], parameters: Mapping[str, Any]
-) -> None:
-    """Write a run's tables as a record, `records/NAME.json`, with what they were made on."""
-    made = {"profile": run.facts.get("profile", run.path.resolve().name), "parameters": parameters}
-    record = {
-        "provenance": provenance(home()) | made,
-        "tables": {table: as_rows(frame) for table, frame in tables.items()},
-    }
-    write_json(record, run.path / "records" / f"{name}.json")

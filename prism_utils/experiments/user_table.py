@@ -17,6 +17,7 @@ import pandas as pd
 
 from ..errors import run_cli
 from ..files import write_json
+from ..records import as_rows
 from ..runs import project_root, provenance
 from . import controls, sweeps
 
@@ -53,7 +54,7 @@ def measure(
     measured = pd.concat([measured, controls.against_base(measured)], ignore_index=True)
     table = controls.summary(measured)
     facts = {"grid": grid, "points": len(asked), "seeds": seeds, "base": asked[0]}
-    rows = sweeps.as_rows(table)
+    rows = as_rows(table)
     return {
         "provenance": provenance(project_root()) | {"parameters": facts},
         "tables": {"user_table": [

@@ -16,7 +16,7 @@ from sacrebleu import BLEU
 from ..errors import InputError
 from ..tables import check
 from ..wording import attributes
-from .inputs import samples_of
+from .inputs import check_draws, check_least, samples_of
 from .mentions import Matcher
 from .overlap import Tokens, words
 
@@ -108,12 +108,16 @@ def diversity(
     [['usr', 1.0], ['distinct1', 0.75], ['distinct2', 1.0]]
     """
     about = samples_of(explanations, samples)["item_id"]
-    if self_bleu_sample < 0 or self_bleu_sample == 1:
+    check_draws(seed=seed)
+    check_least(0, self_bleu_sample=self_bleu_sample)
+    if self_bleu_sample == 1:
         raise InputError(f"self_bleu_sample must be 0, or 2 or more, found {self_bleu_sample}")
     if groups is not None and len(groups) != len(explanations):
         raise InputError(
             f"groups: {len(groups)} for {len(explanations)} explanations; give one for each row"
         )
+    if groups is not None and not np.issubdtype(np.asarray(groups).dtype, np.integer):
+        raise InputError("groups must be whole numbers, one for each row")
     if features is None:
         features = find_features(explanations, items)
     vocabulary = set().union(*about.drop_duplicates().map(_features_of_items(items)).dropna())

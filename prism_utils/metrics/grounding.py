@@ -9,7 +9,6 @@ under-reports the errors of free writers; it is a lower bound, not a judge.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +20,7 @@ import pandas as pd
 from ..errors import InputError
 from ..tables import check
 from ..wording import plural
-from .inputs import check_least, samples_of
+from .inputs import check_least, check_texts, read_labels, samples_of
 from .mentions import Matcher, Mention, title_key
 from .spelling import spell
 
@@ -60,6 +59,8 @@ class Grounding(Matcher):
 
     def __init__(self, items: pd.DataFrame, noun: str = "film") -> None:
         super().__init__(items)
+        if not isinstance(noun, str) or not noun.strip():
+            raise InputError(f"noun must be a word such as 'film', found {noun!r}")
         nouns = {noun, plural(noun), "film", "films", "movie", "movies"}
         self._noun = re.compile(
             rf"\s*(?:{'|'.join(map(re.escape, sorted(nouns)))})?\s*,?\s*[\"']?", re.I
@@ -222,6 +223,7 @@ def labelled_quality(explanations: pd.DataFrame, scores: pd.DataFrame) -> pd.Dat
     check(explanations, "explanations")
     if "error" not in explanations.columns:
         raise InputError("explanations: column 'error' is missing; only a labelled teacher has it")
+    check_texts(explanations["error"], "explanations: column 'error'")
     keys = ["sample_id", "system"]
     wide = scores.pivot(index=keys, columns="metric", values="value")
     joined = explanations[[*keys, "error"]].merge(wide, on=keys, how="left", validate="1:1")
@@ -255,8 +257,8 @@ def hand_labelled(path: Path | str = LABELLED) -> pd.DataFrame:
     Those of category "student" are outputs of students and those of "the paper's tables" are
     printed there; the others were written to be hard, so no rate over all is that of a system.
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    return pd.DataFrame([json.loads(line) for line in lines])
+    columns = ("sample_id", "category", "text", "item_id", "history")
+    return read_labels(path, columns, LABELS)
 
 
 def hand_labelled_quality(items: pd.DataFrame, path: Path | str = LABELLED) -> pd.DataFrame:

@@ -5,8 +5,10 @@ Left out on purpose: any metric.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +18,7 @@ from ..errors import InputError
 from ..tables import check
 
 _HALF = re.compile("[\ud800-\udfff]")  # as of an emoji that was cut: no tokenizer takes it
+_MOST = 1_000_000  # resamples: more would be a slip
 
 
 class ReferenceMetric(Protocol):
@@ -66,16 +69,21 @@ def golden_texts(explanations: pd.DataFrame, references: pd.DataFrame) -> list[s
     return of_each(explanations, references, "references", advice)["text"].tolist()
 
 
+def check_texts(texts: Iterable[str], name: str = "texts") -> None:
+    """Raise `InputError` for the first of `texts` that is none, or ends within a character."""
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"{name}: row {row + 1} must be text, found {text!r}")
+        if not text.isascii() and _HALF.search(text):
+            raise InputError(f"{name}: row {row + 1} holds half a character; write it whole")
+
+
 def check_pairs(first: Sequence[str], second: Sequence[str], name: str = "references") -> None:
     """Raise `InputError` where texts do not pair up or are none; `name`: what the first are."""
     if len(first) != len(second):
         raise InputError(f"{len(first)} {name} and {len(second)} candidates do not pair up")
-    for side, texts in ((name, first), ("candidates", second)):
-        for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InputError(f"{side}: row {row + 1} must be text, found {text!r}")
-            if not text.isascii() and _HALF.search(text):
-                raise InputError(f"{side}: row {row + 1} holds half a character; write it whole")
+    check_texts(first, name)
+    check_texts(second, "candidates")
 
 
 def long_scores(explanations: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
@@ -91,3 +99,36 @@ def check_least(least: int, **values: int) -> None:
             raise InputError(f"{name} must be a whole number, found {value!r}")
         if value < least:
             raise InputError(f"{name} must be {least} or more, found {value}")
+
+
+def check_draws(resamples: int = 1, seed: int = 0) -> None:
+    """Raise `InputError` for a number of resamples or a seed that nothing can be drawn with."""
+    check_least(1, resamples=resamples)
+    check_least(0, seed=seed)
+    if resamples > _MOST:
+        raise InputError(f"resamples must be at most {_MOST:,}, found {resamples}")
+
+
+def read_labels(path: Path | str, columns: Sequence[str], flags: Sequence[str]) -> pd.DataFrame:
+    """Labels made by hand, from JSON lines with `columns` and `flags`, which are 0 or 1.
+
+    Raises `InputError` with the row of a record that is not whole.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no file of labels that can be read ({error})") from error
+    records = []
+    for row, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict) or not record.keys() >= {*columns, *flags}:
+            wanted = ", ".join([*columns, *flags])
+            raise InputError(f"{path}: row {row}: must be a JSON object with {wanted}")
+        for flag in flags:
+            if record[flag] not in (0, 1):
+                raise InputError(f"{path}: row {row}: '{flag}' must be 0 or 1")
+        records.append(record)
+    return pd.DataFrame(records)

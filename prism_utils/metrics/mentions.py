@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..tables import check
 from ..wording import attributes, readings
+from .inputs import check_texts
 from .spelling import Spelled, spell
 
 # Kinds whose values are names of people: written with their capitals. Others match in any case.
@@ -58,7 +59,7 @@ _COUNTS = re.compile(
     r"\s?%|[.,:/—-]\d|\s(?:out\s)?of\b|\s?(?:per\s?cent|min|mins|minutes?|hours?|hrs?|seconds?"
     r"|years?|months?|weeks?|days?|nights?|times|films|movies|shows|books|games|titles|pages?"
     r"|stars?(?!\s[A-Z])|points?|people|users|viewers|reviews?|ratings?|votes|others?|more|best"
-    r"|different|similar|dollars|euros|km|miles)\b",
+    r"|different|similar|hundred|thousand|million|billion|dollars|euros|km|miles|[ap]\.?m)\b",
 )
 _DETERMINED = re.compile(
     r"\b(?:the|these|those|all|my|your|our|their|his|her|its|every|another|any|some|first|last|next"
@@ -195,6 +196,7 @@ class Matcher:
 
         kind is "title" or a kind of attribute; words that can be several things have several rows.
         """
+        check_texts(texts := list(texts))
         found = [
             (number, *spelled.span(m.start, m.end), kind, value)
             for number, text in enumerate(texts)

@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from ..errors import InputError, nearest
 from ..statistics import bootstrap_means
 from ..tables import check
+from .inputs import check_draws, check_least, check_texts
 from .overlap import rouge_pairs
 
 SWAPS = {"user": "user_id", "history": "history", "item": "item_id"}
@@ -33,8 +34,9 @@ def swap(samples: pd.DataFrame, what: str, seed: int = 0) -> pd.DataFrame:
     and after can be paired. Raises `InputError` for another `what`, and where no other sample fits.
     """
     check(samples, "samples")
+    check_draws(seed=seed)
     if what not in SWAPS:
-        raise InputError(f"swap: unknown {what!r}: {nearest(what, SWAPS)}")
+        raise InputError(f"swap: unknown {what!r}: {nearest(str(what), SWAPS)}")
     rng = np.random.default_rng(seed)
     users = pd.factorize(samples["user_id"])[0]
     items, histories = (samples[c].to_numpy(dtype=object) for c in ("item_id", "history"))
@@ -81,6 +83,7 @@ def text_change(
     keys = ["sample_id", "system"]
     check(before, "explanations", source="before")
     check(after, "explanations", source="after")
+    check_draws(resamples, seed)
     both = before[[*keys, "text"]].merge(after[[*keys, "text"]], on=keys, how="outer",
                                          suffixes=("_before", "_after"))  # fmt: skip
     lost = both[both.isna().any(axis=1)]
@@ -116,9 +119,16 @@ def voice_probe(
     majority: the texts do not show the voice, or hide it from so simple a reader. Raises
     `InputError` where there are fewer than two voices, or a voice has fewer than two users.
     """
+    check_draws(resamples, seed)
+    check_least(2, folds=folds)
+    if not len(texts) == len(voices) == len(users):
+        raise InputError(
+            f"texts: {len(texts)} texts, but {len(voices)} voices and {len(users)} users; give one "
+            "for each"
+        )
+    for name, column in (("texts", texts), ("voices", voices), ("users", users)):
+        check_texts(column, name)
     table = pd.DataFrame({"voice": list(voices), "user": list(users)})
-    if len(texts) != len(table):
-        raise InputError(f"texts: {len(texts)} texts, but {len(table)} voices; give one for each")
     of_voice = table.groupby("voice")["user"].nunique()
     if len(of_voice) < 2:
         raise InputError(f"voices: {len(of_voice)} voice(s); there is nothing to tell apart")
@@ -131,7 +141,9 @@ def voice_probe(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
         LogisticRegression(max_iter=1000),
     )
-    split = StratifiedGroupKFold(min(folds, int(of_voice.min())), shuffle=True, random_state=seed)
+    split = StratifiedGroupKFold(
+        min(folds, int(of_voice.min())), shuffle=True, random_state=seed % 2**32
+    )
     spoken = [f"{text} _" for text in texts]  # one word that all share: a text may have none
     told = cross_val_predict(model, spoken, table["voice"], groups=table["user"], cv=split)
     rows = table.index.astype(str)

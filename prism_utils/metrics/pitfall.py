@@ -18,7 +18,7 @@ from ..errors import InputError, nearest
 from ..statistics import bootstrap_totals, interval, user_ids
 from ..tables import check
 from .grounding import Grounding
-from .inputs import ReferenceMetric
+from .inputs import ReferenceMetric, check_draws, samples_of
 from .mentions import normalise
 from .overlap import bleu, rouge, set_rouge
 
@@ -38,6 +38,11 @@ def reference_scores(
     metric then reads a text once that stands in several. rougeLsum is left out: on texts of one
     line it is rougeL. Errors as `overlap.rouge`.
     """
+    if not any(len(told) for told, _ in comparisons.values()):
+        raise InputError("comparisons: there are no explanations to score")
+    for name, pair in comparisons.items():
+        for side, table in zip(("explanations", "references"), pair, strict=True):
+            check(table, "explanations", source=f"{side} of {name!r}")
     columns = ["sample_id", "system", "text"]
     told, golden = (
         pd.concat(
@@ -70,6 +75,8 @@ def truth_scores(
     seen. What is already good (names_item, cites_history, ...) keeps its name.
     """
     keys = ["sample_id", "system"]
+    if not len(explanations):
+        raise InputError("explanations: there are none to score")
     scores = grounding.score(explanations, samples)
     wide = scores.pivot(index=keys, columns="metric", values="value").reset_index()
     wide["error_free"] = 1 - wide[list(ERRORS)].max(axis=1)
@@ -104,6 +111,11 @@ def auc(
     [1.0, 1.0]
     """
     check(scores, "scores")
+    check_draws(resamples, seed)
+    errors = errors.dropna()
+    if not errors.index.is_unique:
+        twice = errors.index[errors.index.duplicated()][0]
+        raise InputError(f"errors: sample {twice!r} has two labels; give one")
     unlabelled = ~scores["sample_id"].isin(errors.index)
     if unlabelled.any():
         lost = scores["sample_id"][unlabelled].iloc[0]
@@ -167,8 +179,9 @@ def swap_titles(
     of the item or its history. Texts that name no history title are left out, and those for which
     twenty draws find no such title. Columns: sample_id, system, text.
     """
-    check(explanations, "explanations")
-    known = samples.set_index("sample_id")
+    check_draws(seed=seed)
+    about = samples_of(explanations, samples)
+    check(items, "items")
     titles = dict(zip(items["item_id"], items["title"], strict=True))
     catalogue = items["title"].to_numpy(dtype=object)
     rng = np.random.default_rng(seed)
@@ -176,7 +189,7 @@ def swap_titles(
     rows = []
     for number, mentions in named.groupby("text"):
         told = explanations.iloc[int(str(number))]
-        sample = known.loc[told["sample_id"]]
+        sample = about.iloc[int(str(number))]
         item = titles.get(sample["item_id"], sample["item_id"])
         history = {titles.get(past, past) for past in sample["history"]} - {item}
         taken = [normalise(title) for title in (item, *history)]
@@ -205,7 +218,9 @@ def preferences(scores: pd.DataFrame, true: str, false: str) -> pd.DataFrame:
     known = scores["system"].unique()
     for name in (true, false):
         if name not in known:
-            raise InputError(f"scores: system {name!r} has none: {nearest(name, known)}")
+            raise InputError(f"scores: system {name!r} has none: {nearest(str(name), known)}")
+    if true == false:
+        raise InputError(f"scores: {true!r} is compared with itself; name two systems")
     keys = ["sample_id", "metric"]
     wide = scores.pivot(index=keys, columns="system", values="value")[[true, false]].dropna()
     value = (1 + np.sign(wide[true] - wide[false])) / 2
@@ -232,9 +247,10 @@ def ranking(
     systems, an unknown `truth`, or a system that lacks a sample.
     """
     check(scores, "scores")
+    check_draws(resamples, seed)
     metrics, systems = list(scores["metric"].unique()), list(scores["system"].unique())
     if truth not in metrics:
-        raise InputError(f"truth: metric {truth!r} has no scores: {nearest(truth, metrics)}")
+        raise InputError(f"truth: metric {truth!r} has no scores: {nearest(str(truth), metrics)}")
     if len(systems) < 2:
         raise InputError(f"scores: two systems make an order, found {', '.join(systems)}")
     wide = scores.pivot(index="sample_id", columns=["system", "metric"], values="value")

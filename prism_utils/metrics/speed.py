@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..tables import attribute_columns, check
+from .inputs import check_draws, check_least
 
 
 def enlarge(items: pd.DataFrame, titles: int = 150_000, seed: int = 0) -> pd.DataFrame:
@@ -22,6 +23,8 @@ def enlarge(items: pd.DataFrame, titles: int = 150_000, seed: int = 0) -> pd.Dat
     genres and themes stay. Raises `InputError` where `items` has too few words.
     """
     check(items, "items")
+    check_least(1, titles=titles)
+    check_draws(seed=seed)
     rng = np.random.default_rng(seed)
     split = [title.split() for title in items["title"]]
     words = sorted({word for title in split for word in title})
@@ -66,6 +69,9 @@ def random_samples(
     items: pd.DataFrame, samples: int, history: int = 50, seed: int = 0
 ) -> pd.DataFrame:
     """A samples table: `history` films and another one, drawn evenly, for one user each."""
+    check_least(1, items=len(items), samples=samples)
+    check_least(0, history=history)
+    check_draws(seed=seed)
     rng = np.random.default_rng(seed)
     drawn = rng.choice(items["item_id"].to_numpy(dtype=object), (samples, history + 1))
     return pd.DataFrame(

@@ -20,7 +20,7 @@ from ..statistics import user_ids as users_of
 from ..tables import check
 from . import diversity, overlap
 from .grounding import Grounding
-from .inputs import ReferenceMetric, golden_texts, long_scores
+from .inputs import ReferenceMetric, check_draws, check_texts, golden_texts, long_scores
 
 COLUMNS = ("system", "metric", "value", "low", "high", "n", "floor_shuffled", "floor_constant",
            "lift")  # fmt: skip
@@ -68,6 +68,7 @@ def evaluate(
     """
     check(explanations, "explanations")
     check(samples, "samples")
+    check_draws(resamples, seed)
     if not len(explanations):
         raise InputError("explanations: there are none to score")
     explanations = explanations.reset_index(drop=True)
@@ -171,6 +172,7 @@ def shuffled(explanations: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     the same for systems with the same samples), so no text meets its own reference. A system with
     one explanation has no other sample and is left out.
     """
+    check_draws(seed=seed)
     parts = []
     for _, group in explanations.groupby("system", sort=False):
         if len(group) > 1:
@@ -187,6 +189,10 @@ def central_text(texts: Sequence[str], seed: int = 0) -> str:
 
     It has seen the references, so as a floor it asks for more than a sentence made up blindly.
     """
+    check_draws(seed=seed)
+    check_texts(texts)
+    if not len(texts):
+        raise InputError("texts: there are none")
     distinct = np.unique(np.asarray(texts, dtype=object))
     drawn = np.random.default_rng(seed).permutation(len(distinct))[:_CENTRAL]
     some = list(distinct[np.sort(drawn)])
@@ -199,6 +205,7 @@ def central_text(texts: Sequence[str], seed: int = 0) -> str:
 
 def constant(references: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """The most central reference as the explanation of every sample; system "constant"."""
+    check(references, "explanations", source="references")
     text = central_text(list(references["text"]), seed)
     return pd.DataFrame(
         {"sample_id": references["sample_id"].to_numpy(), "system": "constant", "text": text}
