@@ -325,6 +325,11 @@ GOOD = '{"sample_id": "s0", "text": "A text"}\n'
             GOOD + '{"sample_id": "z", "text": "x"}\n',
             r"mine.jsonl: row 2: sample 'z' is not in \S*samples.parquet \(1 of 2 rows\)",
         ),
+        (
+            "explanations",
+            GOOD + '\n{"sample_id": "z", "text": "x"}\n',
+            r"mine.jsonl: row 3: sample 'z' is not in \S*samples.parquet \(1 of 2 rows\)",
+        ),
         ("references", GOOD, r"mine.jsonl: row 2: sample 's1' is not in \S*golden.jsonl"),
         (
             "references",

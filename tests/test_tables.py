@@ -101,6 +101,13 @@ def test_round_trip_keeps_lists_and_extra_columns(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["s.parquet"]
 
 
+def test_half_a_character_is_refused_in_a_column_of_ones_own(tmp_path):
+    note = pd.Series(["x", "cut \ud83d"], dtype=object)
+    with pytest.raises(errors.InputError, match="s.parquet: a text holds half a character .*cut"):
+        tables.write_table(SAMPLES.assign(note=note), tmp_path / "s.parquet", "samples")
+    assert not (tmp_path / "s.parquet").exists()
+
+
 def test_missing_and_broken_files_are_named(tmp_path):
     with pytest.raises(errors.InputError, match="nowhere.parquet: no such file"):
         tables.read_table(tmp_path / "nowhere.parquet", "items")

@@ -8,24 +8,26 @@ what a wrong row was meant to be.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from ..errors import InputError, run_cli
-from ..tables import check, write_table
+from ..tables import check, given_placed, write_table
 from ..tables import read_given as read
 from .suite import LOWER_IS_BETTER, evaluate
 
 
-def _within(frame: pd.DataFrame, path: str, other: pd.Series, place: str, what: str) -> None:
-    """Raise `InputError` for the first row of `frame` whose `other.name` is not among `other`."""
-    lost = ~frame[other.name].isin(other).to_numpy()
+def _within(
+    values: pd.Series, at: Callable[[int], str], others: pd.Series, place: str, what: str
+) -> None:
+    """Raise `InputError` for the first of `values`, row n standing `at`(n), not among `others`."""
+    lost = ~values.isin(others).to_numpy()
     if lost.any():
         row = int(lost.argmax())
         raise InputError(
-            f"{path}: row {row + 1}: {what} {frame[other.name].iloc[row]!r} is not in {place} "
+            f"{at(row)}: {what} {values.iloc[row]!r} is not in {place} "
             f"({lost.sum()} of {len(lost)} rows)"
         )
 
@@ -61,15 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.bertscore and not args.references:
         raise InputError("--bertscore compares with references: give --references as well")
 
-    told = read(args.explanations, "explanations")
-    samples, items = read(args.samples, "samples"), read(args.items, "items")
-    _within(told, args.explanations, samples["sample_id"], args.samples, "sample")
-    _within(samples, args.samples, items["item_id"], args.items, "item")
+    told, told_file = given_placed(args.explanations, "explanations")
+    samples, samples_file = given_placed(args.samples, "samples")
+    items = read(args.items, "items")
+    explained, about = told["sample_id"], samples["item_id"]
+    _within(explained, told_file.at, samples["sample_id"], args.samples, "sample")
+    _within(about, samples_file.at, items["item_id"], args.items, "item")
     references = semantic = None
     if args.references:
-        references = read(args.references, "explanations").assign(system="references")
-        check(references, "explanations", source=args.references)  # one for a sample, not several
-        _within(told, args.explanations, references["sample_id"], args.references, "sample")
+        references, file = given_placed(args.references, "explanations")
+        references["system"] = "references"  # one for a sample, not several
+        check(references, "explanations", at=file.at)
+        _within(explained, told_file.at, references["sample_id"], args.references, "sample")
     if args.bertscore:
         from .bertscore import BertScore  # torch takes seconds to load
 

@@ -6,7 +6,7 @@ Parquet is the same table in every command. Left out on purpose: joins, caching 
 of models. Tables are pandas frames in memory and Parquet on disk; all ids are strings.
 """
 
-from .door import defused, framed, read_given, read_placed, read_table, write_table
+from .door import defused, framed, given_placed, read_given, read_placed, read_table, write_table
 from .order import Ordered, in_order, times
 from .schemas import KEYS, SCHEMAS, attribute_columns, attribute_lists, check
 
@@ -19,6 +19,7 @@ __all__ = [
     "check",
     "defused",
     "framed",
+    "given_placed",
     "in_order",
     "read_given",
     "read_placed",

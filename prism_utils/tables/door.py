@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import InputError
-from .columns import Column
+from .columns import Column, shown
 from .reading import File, read_file
 from .schemas import SCHEMAS, check
 
@@ -21,7 +21,13 @@ def write_table(frame: pd.DataFrame, path: Path | str, table: str) -> Path:
     check(frame, table, source=str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    frame.to_parquet(partial, index=False)
+    try:
+        frame.to_parquet(partial, index=False)
+    except UnicodeEncodeError as error:  # in a column that the schema does not have
+        raise InputError(
+            f"{path}: a text holds half a character (a lone surrogate), {shown(error.object)}; "
+            "remove it"
+        ) from error
     partial.replace(path)
     return path
 
@@ -69,6 +75,11 @@ def read_given(path: Path | str, table: str) -> pd.DataFrame:
 
     Explanations without `system` are called by the file's name; samples need no `split`.
     """
+    return given_placed(path, table)[0]
+
+
+def given_placed(path: Path | str, table: str) -> tuple[pd.DataFrame, File]:
+    """`read_given`, and the file with its places."""
     frame, file = read_placed(path, table)
     if not len(frame):
         raise InputError(f"{path}: holds no rows")
@@ -76,7 +87,7 @@ def read_given(path: Path | str, table: str) -> pd.DataFrame:
         frame["system"] = Path(path).stem
     if table == "samples" and "split" not in frame.columns:
         frame["split"] = "test"
-    return check(frame, table, file.header, file.at)
+    return check(frame, table, file.header, file.at), file
 
 
 # What a spreadsheet takes for a formula (Japanese ones the wide signs too), but for plain numbers.
