@@ -7,7 +7,7 @@ from scipy import stats
 
 from prism_utils import experiments
 from prism_utils.errors import InputError
-from prism_utils.experiments import controls
+from prism_utils.experiments import controls, user_table
 from prism_utils.metrics.grounding import Grounding
 from prism_utils.students.inputs import UserTable
 
@@ -76,7 +76,7 @@ def test_without_a_vector_there_is_none_to_exchange():
 
 
 def test_points_of_the_user_table_differ_in_nothing_else():
-    points = controls.table_points("tiny", 2)
+    points = user_table.points("tiny", 2)
     for point in points:
         experiments.complete({k: v for k, v in point.items() if k != "untrained"})
     labels = [controls.label(point) for point in points if point["seed"] == 1]
@@ -96,7 +96,7 @@ def test_users_without_training_are_asked_with_zero_and_with_random_rows(number,
         controls, "give_random_rows",
         lambda explainer, *args, **seed: (seen.append(explainer), give(explainer, *args, **seed)),
     )  # fmt: skip
-    point = controls.table_points("tiny")[number] | {"steps": 2}
+    point = user_table.points("tiny")[number] | {"steps": 2}
     rows = pd.DataFrame(controls.measure(point))
     systems = rows.groupby("users")["system"].agg(set).to_dict()
     assert systems["unknown"] == {"teacher", "own", "random", "own - random"}
