@@ -175,6 +175,25 @@ def test_notebook_keeps_the_rules(path: Path) -> None:
     assert "tqdm.auto" not in code and "tqdm.notebook" not in code
 
 
+# Behind a click, or read by Colab on one line.
+HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell", "parameters", "setup"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_chapter_is_read_and_not_scrolled(path: Path) -> None:
+    """What a page shows of code fits it: 79 columns and 20 lines a cell, few lines a chapter."""
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    for cell in cells:
+        lines = cell.source.splitlines()
+        if not HIDDEN & set(cell.metadata.get("tags", [])):
+            assert len(lines) <= 20, f"{path.name}, {cell.id}: {len(lines)} lines"
+            wide = max(map(len, lines), default=0)
+            assert wide <= 79, f"{path.name}, {cell.id}: {wide} columns"
+        assert ".style" not in cell.source.replace("plots.style()", ""), "use plots.table"
+    total = sum(len(cell.source.splitlines()) for cell in cells)
+    assert total <= (150 if path.stem.startswith("04") else 250), f"{path.name}: {total} lines"
+
+
 def test_no_unfinished_work_and_no_unsafe_calls() -> None:
     """Words are looked for in tokens, so that this test does not find itself."""
     banned = {"TO" + "DO", "FIX" + "ME", "NotImplemented" + "Error"}

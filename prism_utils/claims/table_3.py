@@ -20,7 +20,15 @@ ROWS = {
     "floor: nearest": ("nearest",),
     "floor: frame": ("frame",),
 }
+_PRINTED = {row for rows in paper.TABLE_3.values() for row in rows}
 COLUMNS = {"ROUGE-L": "rougeL", "BS-F1": "bertscore_f1", "GPTScore": "gptscore_judge"}
+
+
+def systems(teacher: str) -> dict[str, str]:
+    """Systems of a run -> the paper's row, the student first and the teacher last."""
+    rows = {name: row for row, names in ROWS.items() for name in names if row in _PRINTED}
+    order = ("prism", "prism-no-user", "pepler", "bart-zero-shot", "att2seq")
+    return {name: rows[name] for name in order} | {teacher: rows["teacher"]}
 
 
 def beside_printed(

@@ -98,6 +98,14 @@ def minimal_pairs(
     return rewritten[rewritten["sample_id"].isin(variants[COPY]["sample_id"])]
 
 
+def examples(golden: pd.DataFrame, rewritten: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The texts of `count` samples that have every variant: variants down, samples across."""
+    shown = pd.concat([golden.assign(system="golden"), rewritten])
+    order = shown["system"].unique()
+    wide = shown.pivot(index="sample_id", columns="system", values="text")[order].dropna()
+    return wide.head(count).reset_index(drop=True).T.rename_axis("variant")
+
+
 def comparisons(
     golden: pd.DataFrame,
     rewritten: pd.DataFrame,
