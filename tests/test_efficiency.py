@@ -29,6 +29,7 @@ from prism_utils.efficiency import (
     grid,
     make_inputs,
     measure,
+    memory,
     models,
     parameter_count,
     peak_memory,
@@ -189,6 +190,24 @@ def test_checkpoint_folders_give_their_shape(tmp_path, tiny):
     (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["Other"]}))
     with pytest.raises(ValueError, match="no class 'Other' in transformers; --import"):
         build(folder)
+
+
+def test_peaks_are_rows_by_name_and_folders_alone_bring_imports(tmp_path, monkeypatch):
+    asked = []
+
+    def peak_memory(spec, **settings):
+        asked.append((spec, settings))
+        return {"peak_bytes": len(spec)}
+
+    monkeypatch.setattr(memory, "peak_memory", peak_memory)
+    found = efficiency.peaks({"a": str(tmp_path), "b": "bart"}, imports=["m"], seed=1)
+    assert found == [
+        {"model": "a", "peak_bytes": len(str(tmp_path))}, {"model": "b", "peak_bytes": 4},
+    ]  # fmt: skip
+    assert sorted(asked, key=lambda one: one[0] == "bart") == [
+        (str(tmp_path), {"device": "cpu", "imports": ["m"], "seed": 1}),
+        ("bart", {"device": "cpu", "imports": (), "seed": 1}),
+    ]
 
 
 def test_the_students_class_comes_from_an_import(tmp_path):

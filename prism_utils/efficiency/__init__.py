@@ -15,7 +15,7 @@ from .analysis import against_floors, ratios
 from .devices import DTYPES
 from .distilling import distillation, prompt_lengths, vllm_distillation
 from .grids import REFERENCE, Cell, axes, crossed, grid
-from .memory import peak_memory, weight_bytes
+from .memory import peak_memory, peaks, weight_bytes
 from .models import (
     CONFIGURATIONS,
     GIB,

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,21 @@ def peak_memory(
         raise RuntimeError(f"measuring the memory of {spec} failed:\n{done.stderr[-2000:]}")
     peak: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     return peak
+
+
+def peaks(
+    specs: Mapping[str, str], *, device: str = "cpu", imports: Sequence[str] = (), **settings: Any
+) -> list[dict[str, Any]]:
+    """`peak_memory` of each model, with its name under "model"; on a CPU two processes at a time.
+
+    specs: name -> a name in `CONFIGURATIONS`, or a checkpoint's folder, whose class is in one of
+    `imports`. settings: as of `peak_memory`.
+    """
+
+    def measured(spec: str) -> dict[str, int]:
+        own = imports if Path(spec).is_dir() else ()
+        return peak_memory(spec, device=device, imports=own, **settings)
+
+    with ThreadPoolExecutor(1 if device.startswith("cuda") else 2) as pool:
+        found = pool.map(measured, specs.values())
+        return [{"model": name, **peak} for name, peak in zip(specs, found, strict=True)]
