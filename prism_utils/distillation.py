@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,7 @@ def _collect(
         check(explanations, "explanations", source=str(target))
         write_parquet(explanations, target, {"plan": plan_id})
     for partial in folder.glob(".*.partial"):  # of processes that were killed
-        with refusing(partial):
+        with suppress(OSError):  # another process may do the same
             if partial.stat().st_mtime < began:
                 partial.unlink(missing_ok=True)
     return explanations
