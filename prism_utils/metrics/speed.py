@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..tables import attribute_columns, check
+from ..tables import attribute_columns, attribute_lists, check
 from .inputs import check_draws, check_least
 
 
@@ -39,7 +39,7 @@ def enlarge(items: pd.DataFrame, titles: int = 150_000, seed: int = 0) -> pd.Dat
     if "year" in items.columns:
         facts["year"] = rng.choice(items["year"], titles)
     for kind in attribute_columns(items):
-        facts[kind] = _facts(items[kind], titles, rng)
+        facts[kind] = _facts(attribute_lists(items[kind]), titles, rng)
     ids = [f"x{n}" for n in range(titles)]
     return pd.DataFrame({"item_id": ids, "title": names, **facts})
 

@@ -37,7 +37,7 @@ _QUOTES = re.compile(
     rb'(?:\A(?:\xef\xbb\xbf)?|[,\r\n])"[^"]*(?:""[^"]*)*("(?=[,\r\n]|\Z))?|(?:[,\r\n][ \t]+|\\)"'
 )
 _LINE_END = re.compile(rb"\r\n?|\n")
-HALF = re.compile(r"[\ud800-\udfff]")
+HALF = re.compile(r"[\ud800-\udfff]")  # of a character: what is left of a cut emoji
 BLOCK = 2**31 - 1  # the largest that Arrow parses or holds in one piece, in bytes
 
 csv.field_size_limit(BLOCK)  # its own limit of 131,072 is less than people's cells

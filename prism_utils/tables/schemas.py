@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from ..errors import InputError
 from .columns import Column, first, first_blank, is_list, is_text, shown
+from .delimited import HALF
 
 # column -> (kind, required). Kinds: id and str (text), title (text, not blank), list (of ids),
 # number (finite or missing), year and time (such numbers), score (any number).
@@ -147,7 +148,7 @@ def _wrong_text(values: pd.Series, *, blank: bool) -> tuple[int, str] | None:
             return row, "text"
         if not blank and not value.strip():
             return row, "more than blanks"
-        if not _whole(value):
+        if HALF.search(value):
             return row, "text without half a character (a lone surrogate)"
     return None
 
@@ -161,18 +162,9 @@ def _wrong_list(values: pd.Series) -> tuple[int, str] | None:
     for row, value in enumerate(values):
         if isinstance(value, str | dict) or not hasattr(value, "__len__"):
             return row, "a list"
-        if not all(isinstance(part, str) and _whole(part) for part in value):
+        if not all(isinstance(part, str) and not HALF.search(part) for part in value):
             return row, "a list of ids, each text"
     return None
-
-
-def _whole(text: str) -> bool:
-    """Whether a text can be written: a cut emoji leaves half a character, which cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def attribute_columns(items: pd.DataFrame) -> list[str]:
