@@ -121,6 +121,8 @@ KEYS = [
     ("config.json", "model_type", "bart", "model_type is 'bart', not 'prism'"),
     ("config.json", "auto_map", {"AutoModel": "x.Y"}, "auto_map.*trust_remote_code=False"),
     ("tokenizer_config.json", "auto_map", {"AutoTokenizer": "x.Y"}, "trust_remote_code=False"),
+    ("config.json", "user_token_id", [4], "user_token_id must be the number of one of the"),
+    ("tokenizer_config.json", "model_max_length", "long", "not readable as a tokenizer's"),
     ("generation_config.json", "eos_token_id", None, "eos_token_id must be the number of one"),
     ("generation_config.json", "eos_token_id", [2, -1], "eos_token_id must be the number of one"),
 ]

@@ -144,7 +144,8 @@ def _check_tokens(folder: Path, model: PrismForConditionalGeneration) -> None:
     ):
         for name in (*needed, *others):
             value = getattr(holder, name, None)
-            ids = value if isinstance(value, list) and value else [value]
+            several = name in ("eos_token_id", "forced_eos_token_id") and isinstance(value, list)
+            ids = value if several and value else [value]
             if name not in needed and value is None:
                 continue
             if any(type(i) is not int or not 0 <= i < model.config.vocab_size for i in ids):

@@ -202,13 +202,14 @@ def load_tokenizer(folder: Path, config: Any) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=config, trust_remote_code=False, local_files_only=True
         )
+        known = tokenizer("a", add_special_tokens=False)["input_ids"]
     except Exception as error:  # whatever reading a damaged file raises
         try:
             Tokenizer.from_file(str(path))
         except Exception as own:
             raise unreadable(path, "a tokenizer", own) from error
         raise unreadable(folder / "tokenizer_config.json", "a tokenizer's", error) from error
-    if not tokenizer("a", add_special_tokens=False)["input_ids"]:
+    if not known:
         raise unreadable(path, "a tokenizer", "it knows no letters")
     check_vocabulary(path, len(tokenizer), config.vocab_size)
     return tokenizer
