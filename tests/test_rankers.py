@@ -366,15 +366,15 @@ def test_a_bad_file_is_refused_with_its_row(tmp_path):
     bad = {
         "column 'item_id' is missing": good.drop(columns="item_id"),
         "column 'rank' is missing": good.drop(columns="rank"),
-        r"row 2: 'item_id' is empty": good.assign(item_id=["a", None, "b", "c", "d"]),
-        r"row 3: rank must be a whole number from 1 on, found user_id 'u'": good.assign(
+        r"line 3: 'item_id' is empty": good.assign(item_id=["a", None, "b", "c", "d"]),
+        r"line 4: rank must be a whole number from 1 on, found user_id 'u'": good.assign(
             rank=[2, 1, 0, 1, 2]
         ),
-        r"row 1: rank must be a whole number.*'best'": good.assign(rank=["best", 1, 2, 3, 4]),
-        r"row 4: rank must be a whole number.*1\.5": good.assign(rank=[2, 1, 4, 1.5, 2]),
-        r"row 2: this user has this item twice": good.assign(item_id=["c", "c", "d", "7", "a"]),
-        r"row 3: this user has this rank twice": good.assign(rank=[2, 1, 2, 1, 2]),
-        r"row 5: score must be a number": good.assign(score=[1, 2, 3, 4, None]),
+        r"line 2: 'rank' must be a number, found 'best'": good.assign(rank=["best", 1, 2, 3, 4]),
+        r"line 5: rank must be a whole number.*1\.5": good.assign(rank=[2, 1, 4, 1.5, 2]),
+        r"line 3: this user has this item twice": good.assign(item_id=["c", "c", "d", "7", "a"]),
+        r"line 4: this user has this rank twice": good.assign(rank=[2, 1, 2, 1, 2]),
+        r"line 6: score must be a number": good.assign(score=[1, 2, 3, 4, None]),
     }
     for said, frame in bad.items():
         path = write(frame, tmp_path / "ranks.csv")
@@ -382,10 +382,10 @@ def test_a_bad_file_is_refused_with_its_row(tmp_path):
             rankers.from_file(path)
     with pytest.raises(InputError, match="no such file"):
         rankers.from_file(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="ends in '.xlsx'"):
+    with pytest.raises(InputError, match="ends in .csv, .jsonl or .parquet"):
         rankers.from_file(tmp_path / "ranks.xlsx")
     (tmp_path / "broken.parquet").write_text("no table")
-    with pytest.raises(InputError, match="not readable as parquet"):
+    with pytest.raises(InputError, match="not a readable Parquet file"):
         rankers.from_file(tmp_path / "broken.parquet")
 
 
@@ -407,13 +407,17 @@ def test_ids_of_a_file_are_the_text_that_stands_there(ending, tmp_path):
         ("a.csv", "user_id,item_id,rank\n", "holds no ranks"),
         ("a.csv", "", "a.csv: "),
         ("a.csv", "user_id,item_id,rank\nu,a,1,9\nu,b,2,9\n", "a.csv: "),  # shifted, if taken
-        ("a.csv", "user_id,item_id,rank\nu,a,1\n  ,b,2\n", "row 2: 'user_id'"),
-        ("a.csv", "user_id,item_id,rank\nu,a,1\nu,b,1.0\n", "row 2: this user has this rank twice"),
-        ("a.csv", "user_id,item_id,rank\nu,a,\n", "row 1: rank must be a whole number"),
-        ("a.csv", "user_id,item_id,rank\nu,a,-1\n", "row 1: rank must be a whole number"),
-        ("a.csv", "user_id,item_id,rank\nu,a,1e300\n", "row 1: rank must be a whole number"),
-        ("a.csv", "user_id,item_id,rank\nu,a,True\n", "row 1: "),
-        ("a.csv", "user_id,item_id,rank,score\nu,a,1,inf\n", "row 1: "),
+        ("a.csv", "user_id,item_id,rank\nu,a,1\n  ,b,2\n", "line 3: 'user_id'"),
+        (
+            "a.csv",
+            "user_id,item_id,rank\nu,a,1\nu,b,1.0\n",
+            "line 3: this user has this rank twice",
+        ),
+        ("a.csv", "user_id,item_id,rank\nu,a,\n", "line 2: rank must be a whole number"),
+        ("a.csv", "user_id,item_id,rank\nu,a,-1\n", "line 2: rank must be a whole number"),
+        ("a.csv", "user_id,item_id,rank\nu,a,1e300\n", "line 2: rank must be a whole number"),
+        ("a.csv", "user_id,item_id,rank\nu,a,True\n", "line 2: "),
+        ("a.csv", "user_id,item_id,rank,score\nu,a,1,inf\n", "line 2: "),
         ("a.jsonl", '{"user_id": "u", "item_id": "\\ud83d", "rank": 1}', "row 1: "),
         ("a.jsonl", '{"user_id": "u", "item_id": "a", "rank": true}', "row 1: "),
         ("a.jsonl", '{"user_id": "u", "item_id": "a", "rank": [1]}', "row 1: "),

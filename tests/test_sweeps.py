@@ -137,7 +137,7 @@ import os, sys
 sys.path.insert(0, sys.argv[2])
 if __name__ == "__main__":
     from test_sweeps import hold
-    from prism_utils import sweeps
+    from prism_utils.experiments import sweeps
     from prism_utils.errors import run_cli
 
     points = [{"x": x, "marks": sys.argv[1]} for x in range(3)]
