@@ -10,9 +10,9 @@ import pytest
 
 from prism_utils import experiments
 from prism_utils.errors import InputError
-from prism_utils.experiments import along, filtering, over_seeds, predicted
+from prism_utils.experiments import along, filtering, mechanism, over_seeds, predicted
 
-SMALL = experiments.tiny_grid(1)[0] | {"test_samples": 20, "steps": 4, "decodings": ["greedy"]}
+SMALL = mechanism.tiny_grid(1)[0] | {"test_samples": 20, "steps": 4, "decodings": ["greedy"]}
 
 
 @pytest.fixture(scope="module")

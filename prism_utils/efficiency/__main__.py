@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ..errors import run_cli
 from . import devices
 from .distilling import distillation, prompt_lengths, vllm_distillation
 from .grids import LENGTHS, axes, grid
@@ -110,4 +111,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_cli(main)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ..files import make_folder, write_json
 from . import devices, roofline
 from .devices import DTYPES
 from .grids import REFERENCE, Cell, cell_of
@@ -72,13 +73,9 @@ def _open_record(path: Path | None, device: str, settings: dict[str, Any]) -> di
 
 
 def save(record: Mapping[str, Any], path: Path | None) -> None:
-    """Atomically: an interrupted run leaves whole cells."""
-    if path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    """Whole: an interrupted run leaves whole cells."""
+    if path is not None:
+        write_json(record, make_folder(path.parent) / path.name)
 
 
 def run_grid(

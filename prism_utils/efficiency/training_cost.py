@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import gc
-import json
 import multiprocessing
 import random
 import statistics
@@ -25,6 +24,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..errors import run_cli
+from ..files import make_folder, write_json
 from ..students.prism import PrismConfig, PrismForConditionalGeneration, give_users
 from ..students.user_rows import RowAdamW, UserRows
 from .devices import Timer, environment, memory, reset_peak
@@ -320,10 +321,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     print(show(record["rows"]))
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(record, make_folder(out.parent) / out.name)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_cli(main)
