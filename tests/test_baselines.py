@@ -107,7 +107,7 @@ def test_a_system_is_fitted_saved_loaded_and_not_fitted_twice(tmp_path, name, mo
         pd.testing.assert_frame_equal(again.curve, system.curve)
 
     if trained:  # finished work is given back, under another name if asked; other work is done
-        monkeypatch.setattr(training, "Trainer", None)
+        monkeypatch.setattr(training, "_Trainer", None)
     seed1 = fit(kind, tmp_path, **options, name=f"{name}@1")
     assert seed1.name == f"{name}@1"
     assert seed1.explain(ASKED)["text"].tolist() == told["text"].tolist()
@@ -295,7 +295,7 @@ def test_a_rating_is_read_and_a_missing_one_is_the_mean(tmp_path):
 def test_att2seq_starts_from_its_own_checkpoint(tmp_path):
     first = fit("att2seq", tmp_path / "first", **SMALL)
     fewer = TRAIN[TRAIN["user_id"] != "ann"]
-    recipe = Recipe(steps=1, batch_size=4, eval_every=1, patience=0, learning_rate=0.0)
+    recipe = Recipe(steps=1, batch_size=4, eval_every=1, patience=0, learning_rate=1e-20)
     second = fit("att2seq", tmp_path / "second", recipe, fewer, init_from=str(tmp_path / "first"))
     old, new = first.model.state_dict(), second.model.state_dict()
     assert len(new["user_embeddings.weight"]) == 3  # nobody, bob, cyd
@@ -303,7 +303,7 @@ def test_att2seq_starts_from_its_own_checkpoint(tmp_path):
     assert not new["user_embeddings.weight"][0].any()
     for name in set(old) - {"user_embeddings.weight"}:
         assert torch.equal(old[name], new[name]), name
-    with pytest.raises(InputError, match="is not the folder of an Att2Seq"):
+    with pytest.raises(InputError, match="init_from: .*config.json is missing"):
         fit("att2seq", tmp_path / "third", init_from=str(tmp_path))
 
 
@@ -342,7 +342,7 @@ def test_stage_one_leaves_all_of_gpt2_alone_and_stage_two_does_not(tmp_path, gpt
 
 
 def test_a_plateau_of_stage_one_does_not_end_the_training(tmp_path, gpt2):
-    recipe = Recipe(steps=8, batch_size=4, eval_every=1, patience=1, learning_rate=0.0)
+    recipe = Recipe(steps=8, batch_size=4, eval_every=1, patience=1, learning_rate=1e-20)
     system = fit("pepler", tmp_path, recipe, init_from=str(gpt2), frozen_share=0.5)
     assert system.curve["step"].max() >= 4
     stopped = fit("pepler", tmp_path, recipe, init_from=str(gpt2), frozen_share=0.0)
@@ -391,7 +391,7 @@ def test_pepler_names_bad_input(tmp_path, gpt2):
         fit("pepler", tmp_path, head="mlb")
     with pytest.raises(InputError, match="frozen_share: 1.5 is not in"):
         fit("pepler", tmp_path, frozen_share=1.5)
-    with pytest.raises(InputError, match="could not be loaded"):
+    with pytest.raises(InputError, match="nothing: no such folder"):
         fit("pepler", tmp_path, init_from=str(tmp_path / "nothing"))
     BartConfig().save_pretrained(tmp_path / "bart")
     train_tokenizer(TRAIN["text"]).save_pretrained(tmp_path / "bart")

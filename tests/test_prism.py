@@ -179,8 +179,8 @@ def test_beam_search_and_batching_do_not_mix_users(bart, batch):
         ({"placement": "every_tokens"}, "did you mean 'every_token'"),
         ({"scale": "2"}, "scale: '2' is unknown"),
         ({"user_dropout": 1.0}, "user_dropout: 1.0"),
-        ({"num_users": -1}, "num_users: -1"),
-        ({"user_rank": -1}, "user_rank: -1 is negative; 0 is the full width"),
+        ({"num_users": -1}, "num_users must be 0 or more, found -1"),
+        ({"user_rank": -1}, "user_rank must be 0 or more, found -1"),
         ({"placement": "user_token"}, "needs user_token_id"),
     ],
 )

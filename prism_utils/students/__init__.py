@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -17,10 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..checkpoints import UNREAD
 from ..errors import InputError, nearest
+from ..files import check_writable, fingerprint, read_json, write_json
 from ..tables import check
+from .checks import check_name
 from .inputs import StudentSettings
-from .saved import CURVE
+from .saved import SYSTEM, read_curve
 from .system import Job, System
 
 if TYPE_CHECKING:
@@ -34,7 +38,6 @@ _PLACES = {
     "frame": "floors.FrameFloor",
 }
 KINDS = tuple(_PLACES)
-_FILE = "system.json"
 
 
 def _place(kind: str) -> Any:
@@ -75,16 +78,20 @@ def fit(
     train, valid = (
         _checked(frame, source) for frame, source in ((train, "train"), (valid, "valid"))
     )
-    name = name or _default_name(kind, options)
+    check(items, "items", source="items")
+    name = _default_name(kind, options) if name is None else name
+    check_name(name)
     folder = Path(out_dir)
     digest = _digest(kind, train, valid, items, settings, recipe, options)
-    made = _read(folder)
-    if made.get("digest") == digest and made.get("kind") == kind:
-        system = load(folder)
-        system.name = name
-        return system
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _FILE).unlink(missing_ok=True)
+    if (folder / SYSTEM).exists():
+        try:
+            if _made(folder).get("digest") == digest:
+                system = load(folder)
+                system.name = name
+                return system
+        except InputError as error:
+            print(f"{error}; here it is fitted again", file=sys.stderr)
+    check_writable(folder / SYSTEM)
     system = fitter(Job(train, valid, folder, items, settings, recipe, name, progress), **options)
     if kind == "prism":
         from ..decoding import Explainer
@@ -92,29 +99,41 @@ def fit(
         model, tokenizer, users, curve = system
         system = Explainer(model, tokenizer, users, settings, items, name=name, progress=progress)
         system.curve = curve
-    made = {"kind": kind, "name": name, "digest": digest}
-    (folder / _FILE).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    write_json({"kind": kind, "name": name, "digest": digest}, folder / SYSTEM, sealed=True)
     return system
 
 
 def load(folder: Path | str) -> System:
-    """The system that `fit` saved, or the Prism that `training.finetune` saved."""
+    """The system that `fit` saved, or the Prism that `training.finetune` saved.
+
+    Raises `InputError` for a folder without one, and for a file that is missing, cut or strange.
+    """
     folder = Path(folder)
-    made = _read(folder)
-    if not made and (folder / "student.json").is_file():
-        made = {"kind": "prism", "name": "prism"}
-    kind, name = made.get("kind", ""), made.get("name", "")
+    made = _made(folder)
+    kind, name = made["kind"], made["name"]
     if kind == "prism":
         from ..decoding import Explainer
 
         system: Any = Explainer.load(folder, name=name)
-    elif kind in KINDS:
-        system = _place(kind).load(folder, name=name)
     else:
-        raise InputError(f"{folder}: no system is saved here; students.fit makes one")
-    curve = folder / CURVE
-    system.curve = pd.read_parquet(curve) if curve.is_file() else None
+        system = _place(kind).load(folder, name=name)
+    system.curve = read_curve(folder)
     return system
+
+
+def _made(folder: Path) -> dict[str, Any]:
+    """Kind, name and digest of what is saved in a folder."""
+    path = folder / SYSTEM
+    if path.exists():
+        made = read_json(path, "delete it and fit again")
+        if made.get("kind") not in KINDS or not isinstance(made.get("name"), str):
+            raise InputError(f"{path}: names no system; delete it and fit again")
+        return made
+    exported = (folder / "export.json").exists()
+    if (folder / "student.json").exists():
+        if exported or read_json(folder / "config.json").get("model_type") == "prism":
+            return {"kind": "prism", "name": "prism"}
+    raise InputError(f"{folder}: no system is saved here; students.fit makes one")
 
 
 def _default_name(kind: str, options: dict[str, Any]) -> str:
@@ -147,11 +166,6 @@ def _check_options(kind: str, fitter: Callable[..., Any], options: dict[str, Any
             )
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / _FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
 def _digest(
     kind: str,
     train: pd.DataFrame,
@@ -181,9 +195,8 @@ def _digest(
     for path in sorted(Path(__file__).resolve().parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     start = options.get("init_from")
-    if start and Path(start).is_dir():
-        for path in sorted(Path(start).iterdir()):
-            digest.update(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+    if start and Path(start).is_dir():  # what it holds now: it may be replaced at its place
+        digest.update(fingerprint(start, UNREAD).encode())
     return digest.hexdigest()
 
 

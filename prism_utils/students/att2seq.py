@@ -10,16 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
-from ..errors import InputError
-from . import ids
+from . import ids, starts
+from .checks import check_choices, check_counts, check_sizes
 from .ids import IdExplainer, Known
-from .system import Job, check_choices
+from .system import Job
 
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -49,6 +49,8 @@ class Att2SeqConfig(PretrainedConfig):
         **kwargs: Any,
     ) -> None:
         check_choices(cell=(cell, CELLS))
+        check_sizes(d_model, layers=layers, dropout=dropout, d_attribute=d_attribute)
+        check_counts(num_users, num_items, [*(ratings or []), mean_rating])
         self.vocab_size = vocab_size
         self.num_users = num_users
         self.num_items = num_items
@@ -183,21 +185,21 @@ def fit(
     tables of user and item from U(-1, 1). Dong et al. take 64 and 512 for d_attribute and d_model,
     and two layers.
     """
+    sizes = {"layers": layers, "d_attribute": d_attribute, "vocab_size": vocab_size}
+    check_sizes(d_model, dropout=dropout, **sizes)
     torch.manual_seed(job.recipe.seed)
-    known, mean = Known.of(job.train), ids.mean_rating(job.train)
+    known, rated = Known.of(job.train), ids.ratings(job.train, "train")
     if init_from:
-        saved = ids.saved_config(init_from, "att2seq")
-        if saved is None:
-            raise InputError(f"init_from: {init_from!r} is not the folder of an Att2Seq")
-        tokenizer = AutoTokenizer.from_pretrained(init_from)
-        model = Att2Seq.from_pretrained(init_from, **known.counts, ignore_mismatched_sizes=True)
+        start = starts.look(init_from, ("att2seq",), "Att2Seq needs another Att2Seq")
+        tables = ("user_embeddings", "item_embeddings")
+        tokenizer, model = start.tokenizer, starts.load(Att2Seq, start, tables, **known.counts)
         ids.draw_tables(model, 1.0, Path(init_from), known)
     else:
         tokenizer, words = ids.new_words(job, vocabulary, vocab_size)
         model = Att2Seq(
             Att2SeqConfig(
-                ratings=_levels(job.train) if mean is not None else None,
-                mean_rating=mean,
+                ratings=np.unique(rated[~np.isnan(rated)]).tolist(),
+                mean_rating=ids.mean(rated),
                 cell=cell,
                 d_attribute=d_attribute,
                 d_model=d_model,
@@ -214,7 +216,3 @@ def fit(
 def load(folder: Path, *, name: str) -> IdExplainer:
     """The Att2Seq that `fit` saved in `folder`."""
     return IdExplainer.load(folder, Att2Seq, name=name)
-
-
-def _levels(train: pd.DataFrame) -> list[float]:
-    return [float(level) for level in sorted(train["rating"].dropna().unique())]

@@ -7,7 +7,6 @@ weighting of items, any choice among sentences by quality.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,12 +19,15 @@ import pandas as pd
 from scipy import sparse
 
 from ..errors import InputError
+from ..files import check_parquet, read_json, write_json, write_parquet
 from ..metrics.grounding import Grounding
 from ..tables import read_table
 from ..wording import article, attributes, readings
-from .inputs import UserTable
+from .inputs import UserTable, whole
+from .saved import withdraw
 from .system import BaseSystem, Job
 
+_AGAIN = "fit it again"
 _CELLS = 20_000_000  # similarities held in memory at a time
 _MOSTLY = 0.5  # share of a frame's uses: whose a value is in more of them, whose it must be
 
@@ -91,19 +93,23 @@ class NearestFloor(BaseSystem):
         _need(job.train)
         drawn = job.train.sample(frac=1.0, random_state=job.recipe.seed).reset_index(drop=True)
         floor = cls(drawn, max_history=job.settings.max_history, name=job.name)
+        withdraw(job.folder)
         floor.save(job.folder)
         return floor
 
     def save(self, folder: Path) -> None:
         columns = ["sample_id", "user_id", "history", "item_id", "split", "text"]
-        self.train[columns].to_parquet(folder / "train.parquet", index=False)
-        facts = {"max_history": self.max_history}
-        (folder / "nearest.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        write_parquet(self.train[columns], folder / "train.parquet")
+        write_json({"max_history": self.max_history}, folder / "nearest.json", sealed=True)
 
     @classmethod
     def load(cls, folder: Path, *, name: str) -> NearestFloor:
-        facts = json.loads((folder / "nearest.json").read_text(encoding="utf-8"))
-        return cls(read_table(folder / "train.parquet", "samples"), name=name, **facts)
+        shown, _ = _facts(folder / "nearest.json")
+        check_parquet(folder / "train.parquet", _AGAIN)
+        train = read_table(folder / "train.parquet", "samples")
+        if "text" not in train.columns or train.empty:
+            raise InputError(f"{folder / 'train.parquet'}: holds no texts; {_AGAIN}")
+        return cls(train, max_history=shown, name=name)
 
 
 class Slot(NamedTuple):
@@ -221,6 +227,7 @@ class FrameFloor(BaseSystem):
         shown = job.settings.max_history
         frames = find_frames(job.train, job.items, noun=job.settings.noun, max_history=shown)
         floor = cls(frames, job.items, max_history=shown, name=job.name)
+        withdraw(job.folder)
         floor.save(job.folder)
         return floor
 
@@ -234,26 +241,35 @@ class FrameFloor(BaseSystem):
             for frame in self.frames
         ]
         facts = {"max_history": self.max_history, "frames": frames}
-        text = json.dumps(facts, indent=1, ensure_ascii=False)
-        (folder / "frames.json").write_text(text + "\n", encoding="utf-8")
-        self.items.to_parquet(folder / "items.parquet", index=False)
+        write_json(facts, folder / "frames.json", sealed=True)
+        write_parquet(self.items, folder / "items.parquet")
 
     @classmethod
     def load(cls, folder: Path, *, name: str) -> FrameFloor:
-        facts = json.loads((folder / "frames.json").read_text(encoding="utf-8"))
-        frames = [
-            Frame(
-                tuple(part if isinstance(part, str) else Slot(*part) for part in frame["parts"]),
-                {
-                    (kind, place): frozenset(int(o) if o.isdigit() else o for o in owners)
-                    for kind, place, owners in frame["needs"]
-                },
-                frame["uses"],
-            )
-            for frame in facts["frames"]
-        ]
+        shown, facts = _facts(folder / "frames.json")
+        try:
+            frames = [_frame(**frame) for frame in facts["frames"]]
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{folder / 'frames.json'}: holds no frames; {_AGAIN}") from error
+        check_parquet(folder / "items.parquet", _AGAIN)
         items = read_table(folder / "items.parquet", "items")
-        return cls(frames, items, max_history=facts["max_history"], name=name)
+        return cls(frames, items, max_history=shown, name=name)
+
+
+def _facts(path: Path) -> tuple[int, dict[str, Any]]:
+    """History items shown, and all that a floor's JSON file says."""
+    facts = read_json(path, _AGAIN)
+    return whole(f"{path}: max_history", facts.get("max_history"), 0), facts
+
+
+def _frame(parts: list[Any], needs: list[Any], uses: int) -> Frame:
+    """A frame from JSON; raises what Python raises for what is none."""
+    owners = {
+        (kind, place): frozenset(int(o) if o.isdigit() else o for o in whose)
+        for kind, place, whose in needs
+    }
+    slots = tuple(part if isinstance(part, str) else Slot(*part) for part in parts)
+    return Frame(slots, owners, uses)
 
 
 def _values(items: pd.DataFrame) -> dict[str, dict[str, list[str]]]:

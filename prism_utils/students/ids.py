@@ -8,7 +8,7 @@ saw and stays zero. Left out: the models, which are one file each.
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,17 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
-from transformers import AutoTokenizer, TrainerCallback
+from transformers import TrainerCallback
 
 from ..errors import InputError
 from . import saved, training
-from .inputs import StudentSettings, UserTable
+from .checks import check_number
+from .folders import load_tokenizer, read_ids
+from .inputs import StudentSettings, UserTable, encode_texts
+from .options import judged, options
+from .starts import tensor
 from .system import BaseSystem, Job
 from .vocabulary import student_tokenizer
 
@@ -66,15 +69,30 @@ class Known:
 
     @classmethod
     def load(cls, folder: Path) -> Known:
-        items = pd.read_parquet(folder / ITEMS_FILE)["item_id"]
-        return cls(UserTable.load(folder), UserTable(items))
+        return cls(UserTable.load(folder), UserTable(read_ids(folder / ITEMS_FILE, "item_id")))
 
 
-def mean_rating(train: pd.DataFrame) -> float | None:
-    """Mean of the column `rating` of training; None where there is none or nothing in it."""
-    if "rating" not in train.columns or train["rating"].isna().all():
-        return None
-    return float(train["rating"].mean())
+def ratings(frame: pd.DataFrame, source: str) -> np.ndarray:
+    """The column `rating` as float64 (rows,), NaN for none; `InputError` for what is no number."""
+    if "rating" not in frame.columns:
+        return np.full(len(frame), np.nan)
+    given = frame["rating"]
+    found = pd.to_numeric(given, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+    wrong = np.isnan(found) & given.notna().to_numpy()
+    wrong |= np.abs(found) > np.finfo(np.float32).max
+    if not pd.api.types.is_numeric_dtype(given):
+        wrong |= given.map(lambda value: isinstance(value, str | bool)).to_numpy(dtype=bool)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(
+            f"{source}: row {row + 1}: 'rating' must be a finite number, found {given.iloc[row]!r}"
+        )
+    return found
+
+
+def mean(rated: np.ndarray) -> float | None:
+    """The mean of ratings, None where there are none."""
+    return None if np.isnan(rated).all() else float(pd.Series(rated).mean())
 
 
 def new_words(job: Job, vocabulary: str, vocab_size: int) -> tuple[Any, dict[str, Any]]:
@@ -100,17 +118,10 @@ def draw_tables(model: Any, spread: float, folder: Path | None, known: Known) ->
                 before = Known.load(folder)
                 old = before.users if name == "user_embeddings" else before.items
                 rows = old.rows(index.index.tolist())
-                vectors = load_file(folder / "model.safetensors")[name + ".weight"]
+                vectors = tensor(folder, name + ".weight")
+                if vectors is None or len(vectors) != len(old) + 1:
+                    raise InputError(f"init_from: {folder}: its {name} are not of its known ids")
                 weight[1:][rows > 0] = vectors[rows[rows > 0]]
-
-
-def saved_config(path: str | Path, kind: str) -> dict[str, Any] | None:
-    """config.json of a student of this kind saved at `path`, None if that is something else."""
-    file = Path(path) / "config.json"
-    if not file.is_file():
-        return None
-    config = json.loads(file.read_text(encoding="utf-8"))
-    return config if config.get("model_type") == kind else None
 
 
 def shifted(labels: torch.Tensor, start: Any) -> torch.Tensor:
@@ -163,17 +174,20 @@ class IdExplainer(BaseSystem):
 
     @classmethod
     def load(cls, folder: Path, model_class: Any, *, name: str) -> IdExplainer:
-        """What `fit_ids` saved, onto a GPU if there is one."""
+        """What `fit_ids` saved, onto a GPU if there is one.
+
+        Raises `InputError` for a file that is missing, damaged, or of another training.
+        """
         settings, known = StudentSettings.load(folder), Known.load(folder)
-        model = model_class.from_pretrained(folder)
+        model = saved.load_model(folder, model_class)
         have = (model.config.num_users, model.config.num_items)
         if have != (len(known.users), len(known.items)):
             raise InputError(
                 f"{folder}: tables of {len(known.users)} users and {len(known.items)} items, but "
                 f"the weights have {have[0]} and {have[1]}; both must come from the same training"
             )
+        tokenizer = load_tokenizer(folder, model.config)
         model.to("cuda" if torch.cuda.is_available() else "cpu")
-        tokenizer = AutoTokenizer.from_pretrained(folder, config=model.config)
         return cls(model, tokenizer, known, settings, name=name)
 
     @torch.inference_mode()
@@ -182,8 +196,10 @@ class IdExplainer(BaseSystem):
 
         Known is what the model has a vector for; for all else it takes zero.
         """
-        inputs = encode_ids(samples, self.known, self.model.config)
-        device, options = self.model.device, {"max_new_tokens": self.settings.max_new_tokens}
+        given = options(generation, self.settings.max_new_tokens)
+        most = getattr(self.model.config, "n_positions", math.inf) - 3
+        check_number("max_new_tokens", given["max_new_tokens"], f"[1, {most}]")
+        inputs, device = encode_ids(samples, self.known, self.model.config), self.model.device
         texts: list[str] = []
         tokens: list[int] = []
         starts = range(0, len(samples), self.batch_size)
@@ -192,7 +208,8 @@ class IdExplainer(BaseSystem):
                 name: torch.as_tensor(values[start : start + self.batch_size], device=device)
                 for name, values in inputs.items()
             }
-            output = self.model.write(**batch, **options | generation)
+            with judged(generation):
+                output = self.model.write(**batch, **given)
             for ids in output.tolist():
                 end = self.model.config.eos_token_id
                 ids = ids[: ids.index(end)] if end in ids else ids
@@ -206,15 +223,14 @@ class IdExplainer(BaseSystem):
         }
 
 
-def encode_ids(samples: pd.DataFrame, known: Known, config: Any) -> dict[str, np.ndarray]:
+def encode_ids(
+    samples: pd.DataFrame, known: Known, config: Any, source: str = "samples"
+) -> dict[str, np.ndarray]:
     """Rows of user and item; and ratings if the model takes any, a missing one the mean."""
     inputs = known.rows(samples)
     if config.mean_rating is not None:
-        if "rating" in samples.columns:
-            ratings = samples["rating"].astype("float64").fillna(config.mean_rating).to_numpy()
-        else:
-            ratings = np.full(len(samples), config.mean_rating)
-        inputs["ratings"] = ratings.astype(np.float32)
+        rated = ratings(samples, source)
+        inputs["ratings"] = np.where(np.isnan(rated), config.mean_rating, rated).astype(np.float32)
     return inputs
 
 
@@ -234,10 +250,11 @@ def fit_ids(
     if recipe.label_smoothing:
         raise InputError(f"label_smoothing: {kind!r} has none; set it to 0")
 
-    def encode(frame: pd.DataFrame) -> Dataset:
-        ids = tokenizer(frame["text"].tolist(), add_special_tokens=False)["input_ids"]
+    def encode(frame: pd.DataFrame, source: str) -> Dataset:
+        inputs = encode_ids(frame, known, model.config, source)
+        ids = encode_texts(tokenizer, frame["text"], special=False)
         labels = [row[: settings.max_new_tokens - 1] + [model.config.eos_token_id] for row in ids]
-        return Dataset.from_dict({**encode_ids(frame, known, model.config), "labels": labels})
+        return Dataset.from_dict({**inputs, "labels": labels})
 
     def save(curve: pd.DataFrame) -> None:
         facts = {"kind": kind, "training samples": len(job.train)}
@@ -246,8 +263,8 @@ def fit_ids(
 
     curve = training.train(
         model,
-        encode(job.train),
-        encode(job.valid),
+        encode(job.train, "train"),
+        encode(job.valid, "valid"),
         job.folder,
         collator=collate,
         recipe=recipe,

@@ -12,14 +12,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, GPT2Config, GPT2LMHeadModel, TrainerCallback
+from transformers import GPT2Config, GPT2LMHeadModel, TrainerCallback
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
 from ..errors import InputError
-from . import ids
+from . import ids, starts
+from .checks import check_choices, check_counts, check_number, check_sizes
 from .ids import IdExplainer, Known
 from .inputs import StudentSettings
-from .system import Job, check_choices
+from .system import Job
 
 HEADS = ("none", "mf", "mlp")
 _RATING_WIDTH = 400  # of the MLP head's two hidden layers
@@ -51,6 +52,10 @@ class PeplerConfig(GPT2Config):
         self.rating_weight = rating_weight
         self.mean_rating = mean_rating
         super().__init__(**kwargs)
+        check_counts(num_users, num_items, [mean_rating])
+        check_number("rating_weight", rating_weight, "[0, inf)")
+        if not self.tie_word_embeddings:
+            raise InputError("tie_word_embeddings is false; it must be tied to its embeddings")
 
 
 class Pepler(GPT2LMHeadModel):
@@ -173,10 +178,10 @@ def fit(
     """
     if frozen_share is None:
         frozen_share = 0.2 if init_from else 0.0
-    if not 0 <= frozen_share <= 1:
-        raise InputError(f"frozen_share: {frozen_share} is not in [0, 1]")
-    mean = ids.mean_rating(job.train)
+    check_number("frozen_share", frozen_share, "[0, 1]")
+    check_sizes(d_model, layers=layers, heads=heads, dropout=dropout, vocab_size=vocab_size)
     check_choices(head=(head, HEADS))
+    mean = None if head == "none" else ids.mean(ids.ratings(job.train, "train"))
     if head != "none" and mean is None:
         raise InputError(f"head {head!r} predicts ratings: train needs a column 'rating'")
     torch.manual_seed(job.recipe.seed)
@@ -185,11 +190,10 @@ def fit(
         **known.counts,
         "head": head,
         "rating_weight": rating_weight,
-        "mean_rating": mean if head != "none" else None,
+        "mean_rating": mean,
     }
     if init_from:
-        model, tokenizer = _from_checkpoint(init_from, job.settings, prompting)
-        own = Path(init_from) if ids.saved_config(init_from, "pepler") else None
+        model, tokenizer, own = _from_checkpoint(init_from, job.settings, prompting)
     else:
         tokenizer, words = ids.new_words(job, vocabulary, vocab_size)
         model = Pepler(
@@ -205,8 +209,8 @@ def fit(
                 **prompting,
             )
         )
-        own = None
-    ids.draw_tables(model, 0.1, own, known)
+        own = False
+    ids.draw_tables(model, 0.1, Path(init_from) if own else None, known)
     stage1 = round(frozen_share * job.recipe.steps)
     return ids.fit_ids(
         "pepler", model, tokenizer, known, job,
@@ -221,24 +225,16 @@ def load(folder: Path, *, name: str) -> IdExplainer:
 
 def _from_checkpoint(
     path: str, settings: StudentSettings, prompting: dict[str, Any]
-) -> tuple[Pepler, Any]:
-    """GPT-2's (or another PEPLER's) language model and tokenizer, with tables of our size."""
-    try:
-        config = None if ids.saved_config(path, "pepler") else AutoConfig.from_pretrained(path)
-        tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"init_from: {path!r} could not be loaded: {reason}") from error
-    if config is not None and config.model_type != "gpt2":
-        raise InputError(
-            f"init_from: {path!r} is a {config.model_type} model; PEPLER needs a GPT-2 checkpoint"
-        )
-    model = Pepler.from_pretrained(path, ignore_mismatched_sizes=True, **prompting)
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = model.config.bos_token_id  # behind an end, where all is cut
+) -> tuple[Pepler, Any, bool]:
+    """GPT-2's (or another PEPLER's) language model and tokenizer, with tables of our size; whether
+    it is another PEPLER.
+    """
+    start = starts.look(path, ("gpt2", "pepler"), "PEPLER needs a GPT-2 checkpoint")
+    new = ("user_embeddings", "item_embeddings", "rating_head")
+    model = starts.load(Pepler, start, new, **prompting)
     if model.config.n_positions < settings.max_new_tokens + 3:
         raise InputError(
             f"max_new_tokens={settings.max_new_tokens} is too many for {path!r}, which has "
             f"{model.config.n_positions} positions"
         )
-    return model, tokenizer
+    return model, start.tokenizer, start.kind == "pepler"

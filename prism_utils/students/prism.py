@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration
+from transformers import BartConfig, BartForConditionalGeneration
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from transformers.models.bart.modeling_bart import BartEncoder
 
 from ..errors import InputError
-from .inputs import UNKNOWN_USER, USER_TOKEN
-from .system import check_choices
+from . import starts
+from .checks import check_choices, check_number, check_sizes
+from .inputs import UNKNOWN_USER, USER_TOKEN, UserTable, whole
 from .user_rows import UserRows
 
 PLACEMENTS = ("every_token", "user_token", "none")
@@ -59,15 +60,14 @@ class PrismConfig(BartConfig):
         **kwargs: Any,
     ) -> None:
         check_choices(placement=(placement, PLACEMENTS), scale=(scale, SCALES))
-        if not 0 <= user_dropout < 1:
-            raise InputError(f"user_dropout: {user_dropout} is not in [0, 1)")
-        if num_users < 0:
-            raise InputError(f"num_users: {num_users} is negative")
-        if user_rank < 0:
-            raise InputError(f"user_rank: {user_rank} is negative; 0 is the full width")
+        check_number("user_dropout", user_dropout, "[0, 1)")
+        whole("num_users", num_users, 0)
+        whole("user_rank", user_rank, 0)
         if placement == "user_token" and user_token_id is None:
             raise InputError("placement 'user_token' needs user_token_id")
         super().__init__(**kwargs)
+        if not self.tie_word_embeddings:
+            raise InputError("tie_word_embeddings is false; it must be tied to its embeddings")
         self.num_users = num_users
         self.placement = placement
         self.scale = scale
@@ -242,6 +242,7 @@ def from_scratch(
     `user_init` are as for `from_checkpoint`.
     """
     check_choices(user_table=(user_table, USER_TABLES), user_init=(user_init, USER_INITS))
+    check_sizes(d_model, layers=layers, heads=heads, dropout=dropout, max_positions=max_positions)
     torch.manual_seed(seed)
     model = PrismForConditionalGeneration(
         PrismConfig(
@@ -270,6 +271,7 @@ def from_checkpoint(
     path: str,
     num_users: int,
     *,
+    users: UserTable | None = None,
     seed: int = 0,
     user_table: str = "dense",
     user_init: str = "normal",
@@ -277,25 +279,73 @@ def from_checkpoint(
 ) -> tuple[PrismForConditionalGeneration, Any]:
     """A student that starts from a BART checkpoint (a folder or a hub name), and its tokenizer.
 
-    The checkpoint's weights are kept unchanged; the user table is drawn from N(0, init_std)
-    (section 4.3: "randomly initialized"), or all zero with `user_init` "zero". `user_table` is
-    "dense", or "sparse" for rows that are made when training first sees their user (`UserRows`).
-    `user_token` placement adds one token for its placeholder. user_options: placement, scale,
-    user_dropout, user_rank.
+    The checkpoint's weights are kept unchanged, in float32; the user table is drawn from
+    N(0, init_std) (section 4.3: "randomly initialized"), or all zero with `user_init` "zero".
+    `user_table` is "dense", or "sparse" for rows that are made when training first sees their user
+    (`UserRows`). `user_token` placement adds one token for its placeholder. user_options:
+    placement, scale, user_dropout, user_rank.
+
+    The checkpoint may be another Prism, in a folder. Of its users, those in `users` (whose rows the
+    table has) keep their vectors, unless user_rank is another one and not 0; all others, and all
+    without `users`, have new ones.
+    Raises `InputError` for whatever is no checkpoint of these.
     """
     check_choices(user_table=(user_table, USER_TABLES), user_init=(user_init, USER_INITS))
     torch.manual_seed(seed)
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    ids = (*starts.IDS, "decoder_start_token_id")
+    start = starts.look(path, ("bart", "prism"), "Prism needs a BART checkpoint", ids)
+    tokenizer = start.tokenizer
     if user_options.get("placement") == "user_token":
         tokenizer.add_special_tokens({"additional_special_tokens": [USER_TOKEN]})
         user_options["user_token_id"] = tokenizer.convert_tokens_to_ids(USER_TOKEN)
-    model = PrismForConditionalGeneration.from_pretrained(
-        path, num_users=num_users if user_table == "dense" else 0, **user_options
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(start.special["pad_token_id"])
+    if tokenizer("a")["input_ids"][-1] != start.special["eos_token_id"]:
+        raise start.wrong("has a tokenizer that ends no text with the end token of config.json")
+    model = starts.load(
+        PrismForConditionalGeneration,
+        start,
+        ("user_embeddings", "user_projection"),
+        num_users=num_users if user_table == "dense" else 0,
+        **user_options,
     )
-    if len(tokenizer) > model.config.vocab_size:
-        model.resize_token_embeddings(len(tokenizer))
+    table = getattr(model.model.encoder, "user_embeddings", None)
+    if start.kind == "prism" and table is not None:
+        with torch.no_grad():  # its rows are other users'
+            table.weight.normal_(0, model.config.init_std)[UNKNOWN_USER] = 0
     give_users(model, num_users, user_table=user_table, user_init=user_init, seed=seed)
+    if start.kind == "prism" and users is not None:
+        _keep_vectors(model, start, users)
     return model, tokenizer
+
+
+@torch.no_grad()
+def _keep_vectors(
+    model: PrismForConditionalGeneration, start: starts.Start, users: UserTable
+) -> None:
+    """Give the users that the Prism of `start` knew the vectors that they had there."""
+    folder, before = Path(start.path), PrismConfig.from_dict(start.config)
+    encoder = model.model.encoder
+    table = starts.tensor(folder, "model.encoder.user_embeddings.weight")
+    if table is None or model.config.placement == "none":
+        return
+    known = UserTable.load(folder)
+    if len(table) != len(known) + 1:
+        raise start.wrong(f"has {len(table) - 1} users, but {len(known)} in its users.parquet")
+    if before.user_rank and not model.config.user_rank:
+        projection = starts.tensor(folder, "model.encoder.user_projection.weight")
+        table = table @ projection.T  # type: ignore[union-attr]
+    elif before.user_rank != model.config.user_rank:
+        return
+    if before.scale != model.config.scale:
+        width = encoder.embed_tokens.embedding_dim
+        table *= (1.0 if before.scale == "1" else width**-0.5) / encoder.user_scale
+    rows = torch.from_numpy(known.rows(users.index.tolist()))
+    kept = rows.nonzero().squeeze(1)
+    if isinstance(encoder.user_embeddings, UserRows):
+        encoder.user_embeddings.put(kept + 1, table[rows[kept]])
+    else:
+        encoder.user_embeddings.weight[kept + 1] = table[rows[kept]]
 
 
 def give_users(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..prompts import render_prompts
+from .checks import check_sizes
 from .inputs import UserTable, token_counter
 from .prism import PrismForConditionalGeneration, from_checkpoint, from_scratch
 from .system import Job
@@ -44,13 +45,16 @@ def fit(
     user_init: str = "normal",
 ) -> Trained:
     """Train a Prism, as chapter 3 does: the same arguments give the same weights."""
+    check_sizes(d_model, layers=layers, heads=heads, dropout=dropout, vocab_size=vocab_size)
     settings, recipe = job.settings, job.recipe
     users = UserTable(sorted(job.train["user_id"].unique()))
     user_options: dict[str, Any] = {"placement": placement, "scale": scale}
     user_options |= {"user_dropout": user_dropout, "user_rank": user_rank}
     user_options |= {"user_table": user_table, "user_init": user_init}
     if init_from:
-        model, tokenizer = from_checkpoint(init_from, len(users), seed=recipe.seed, **user_options)
+        model, tokenizer = from_checkpoint(
+            init_from, len(users), users=users, seed=recipe.seed, **user_options
+        )
     else:
         tokenizer = student_tokenizer(
             job.train, job.items, settings, vocabulary=vocabulary, vocab_size=vocab_size

@@ -6,15 +6,28 @@ Left out: how each kind reads its folder again, which is its `load`.
 from __future__ import annotations
 
 import dataclasses
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from .inputs import StudentSettings
+from ..errors import InputError
+from ..files import read_json, write_json
+from .checks import check_number
+from .folders import check_weights, in_short, read_config, unreadable
+from .inputs import StudentSettings, whole
 
 CURVE = "learning_curve.parquet"
+SYSTEM = "system.json"
+LAST = "student.json"  # without it a folder is no student
+_STALE = (LAST, SYSTEM, "export.json", "items.parquet", "model*.safetensors*")
+
+
+def withdraw(folder: Path) -> None:
+    """What lies in `folder` is no student any more: it is about to be made anew."""
+    for name in (LAST, SYSTEM):
+        (folder / name).unlink(missing_ok=True)
 
 
 def save(
@@ -26,25 +39,70 @@ def save(
     curve: pd.DataFrame,
     recipe: Any,
     facts: dict[str, Any],
+    items: pd.DataFrame | None = None,
 ) -> None:
-    """Save a trained student of any kind and begin its model card anew.
+    """Save a trained student of any kind, whole or not at all, and begin its model card anew.
 
     users: a `UserTable`, or another table that has `save`. curve: its learning curve. facts: for
-    the card, beside parameters, loss, settings and recipe.
+    the card, beside parameters, loss, settings and recipe. items: the catalogue, if it needs one.
     """
+    partial = folder / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     for part in (model, tokenizer):
-        part.save_pretrained(folder)
+        part.save_pretrained(partial)
     for part in (users, settings):
-        part.save(folder)
-    curve.to_parquet(folder / CURVE, index=False)
-    (folder / "card.json").unlink(missing_ok=True)
+        part.save(partial)
+    if items is not None:
+        items.to_parquet(partial / "items.parquet", index=False)
+    curve.to_parquet(partial / CURVE, index=False)
     known = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "best validation loss, nats a token": round(float(curve["valid_loss"].min()), 4),
         **dataclasses.asdict(settings),
         **dataclasses.asdict(recipe),
     }
-    write_card(folder, {**facts, **known})
+    write_card(partial, {**facts, **known})
+    for pattern in _STALE:
+        for path in folder.glob(pattern):
+            path.unlink()
+    for path in sorted(partial.iterdir(), key=lambda path: path.name == LAST):
+        path.replace(folder / path.name)
+    partial.rmdir()
+
+
+def load_model(folder: Path, model_class: Any) -> Any:
+    """The model that was saved, in float32; `InputError` unless it is there whole."""
+    import torch
+
+    path, kind = folder / "config.json", model_class.config_class.model_type
+    stated = read_config(folder, kind)
+    try:
+        config = model_class.config_class.from_dict(stated)
+        with torch.device("meta"):  # sizes alone
+            empty = model_class(config)
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            check_number(name, whole(name, getattr(config, name), 0), f"[0, {config.vocab_size})")
+    except Exception as error:  # each library's own, for a value of another kind or range
+        raise InputError(f"{path}: describes no {kind} ({in_short(error)})") from error
+    check_weights(folder, empty)
+    try:
+        return model_class.from_pretrained(
+            folder, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
+    except Exception as error:  # of a generation_config.json, for instance
+        raise InputError(f"{folder}: could not be loaded ({in_short(error)})") from error
+
+
+def read_curve(folder: Path) -> pd.DataFrame | None:
+    """The learning curve, None where nothing was trained."""
+    path = folder / CURVE
+    if not path.exists():
+        return None
+    try:
+        return pd.read_parquet(path, columns=["step", "train_loss", "valid_loss"])
+    except Exception as error:  # pyarrow raises several unrelated types for a broken file
+        raise unreadable(path, "Parquet", error) from error
 
 
 _ABOUT = {
@@ -63,9 +121,8 @@ def write_card(folder: Path | str, facts: dict[str, Any]) -> None:
     says which student it is; without it the card is Prism's.
     """
     path = Path(folder) / "card.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    facts = {**known, **facts}
-    path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    facts = {**read_json(path), **facts}
+    write_json(facts, path)
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
     kind = facts.get("kind", "prism")
     if kind == "prism":

@@ -7,13 +7,11 @@ anything that one kind alone needs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
-from ..errors import InputError, nearest
 from ..tables import check
 from .inputs import StudentSettings
 
@@ -42,13 +40,6 @@ class Job:
     recipe: Recipe
     name: str
     progress: bool = False
-
-
-def check_choices(**asked: tuple[str, Iterable[str]]) -> None:
-    """Raise `InputError` for a value that is none of its choices: name=(value, choices)."""
-    for name, (value, choices) in asked.items():
-        if value not in choices:
-            raise InputError(f"{name}: {value!r} is unknown; {nearest(str(value), choices)}")
 
 
 class BaseSystem:

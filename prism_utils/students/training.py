@@ -7,21 +7,23 @@ the data, the fingerprint that decides what may be resumed, and what is saved be
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from datasets import Dataset
+from safetensors import SafetensorError
 from transformers import (
     DataCollatorForSeq2Seq,
-    EarlyStoppingCallback,
     PreTrainedModel,
     PrinterCallback,
     Trainer,
@@ -30,12 +32,14 @@ from transformers import (
     logging,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
-from ..errors import InputError
+from ..errors import InputError, refusal
+from ..files import check_writable
 from . import saved
-from .inputs import StudentSettings, UserTable, encode_inputs
+from .checks import check_number
+from .inputs import StudentSettings, UserTable, encode_inputs, encode_texts, whole
 from .prism import PrismForConditionalGeneration
+from .resuming import Keeper, NotFinite, best_step, finite, folder_of, newest, restore
 from .user_rows import RowAdamW, UserRows
 
 
@@ -46,6 +50,7 @@ class Recipe:
     steps: optimiser steps at most. eval_every: steps between validations (and checkpoints).
     patience: validations without improvement before stopping; 0 never stops early. warmup: share
     of steps. batch_size: samples a device and step. seed: of data order and dropout.
+    Raises `InputError` for a value that makes no sense.
     """
 
     steps: int = 2000
@@ -57,6 +62,16 @@ class Recipe:
     eval_every: int = 200
     patience: int = 3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "eval_every", "patience", "seed"):
+            least = 0 if name in ("patience", "seed") else 1
+            object.__setattr__(self, name, whole(name, getattr(self, name), least))
+        check_number("seed", self.seed, "[0, 4294967296)")
+        check_number("learning_rate", self.learning_rate, "(0, inf)")
+        check_number("weight_decay", self.weight_decay, "[0, inf)")
+        check_number("warmup", self.warmup, "[0, 1]")
+        check_number("label_smoothing", self.label_smoothing, "[0, 1)")
 
 
 class Probe(TrainerCallback):
@@ -88,6 +103,31 @@ class Probe(TrainerCallback):
         return pd.DataFrame(self.rows)
 
 
+class _Trainer(Trainer):
+    """Hugging Face's; a loss that is not finite ends it, and so does a full disk, in a sentence."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        finite("training", float(loss), self.state.global_step + 1, self.args.learning_rate)
+        return loss
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        with _room(self.args.output_dir):
+            super()._save_checkpoint(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _room(folder: object) -> Iterator[None]:
+    """What the machine refuses while something is written below `folder` is an `InputError`."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        said = refusal(error, folder)
+        if said is None:
+            raise
+        raise InputError(f"{said}; training goes on from its last whole checkpoint") from error
+
+
 def encode(
     frame: pd.DataFrame,
     tokenizer: Any,
@@ -100,9 +140,7 @@ def encode(
         if column not in frame.columns:
             raise InputError(f"training data: column {column!r} is missing")
     inputs = encode_inputs(tokenizer, frame["prompt"].tolist(), model.config, settings)
-    labels = tokenizer(
-        text_target=frame["text"].tolist(), truncation=True, max_length=settings.max_new_tokens
-    )["input_ids"]
+    labels = encode_texts(tokenizer, frame["text"], settings.max_new_tokens)
     return Dataset.from_dict(
         {
             "input_ids": inputs,
@@ -153,6 +191,7 @@ def train(
         digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy())
     checkpoints = Path(out_dir) / f"checkpoints-{digest.hexdigest()[:12]}"
 
+    check_writable(Path(out_dir) / saved.LAST)
     set_seed(recipe.seed)
     on_gpu = torch.cuda.is_available()
     arguments = TrainingArguments(
@@ -169,11 +208,8 @@ def train(
         eval_steps=recipe.eval_every,
         save_strategy="steps",
         save_steps=recipe.eval_every,
-        save_total_limit=2,
         logging_steps=recipe.eval_every,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
+        logging_nan_inf_filter=False,  # `_Trainer` looks itself
         prediction_loss_only=True,
         bf16=on_gpu and torch.cuda.is_bf16_supported(),
         dataloader_pin_memory=on_gpu,
@@ -191,29 +227,38 @@ def train(
             )
         options = Trainer.get_optimizer_cls_and_kwargs(arguments)[1]
         optimizer = (RowAdamW, options | {"table": table})
-    hooks: list[TrainerCallback] = []
-    if recipe.patience:
-        hooks.append(EarlyStoppingCallback(early_stopping_patience=recipe.patience))
-    trainer = Trainer(
+    trainer = _Trainer(
         model=model,
         args=arguments,
         train_dataset=train_data,
         eval_dataset=valid_data,
         data_collator=collator,
-        callbacks=[*hooks, *(callbacks or [])],
+        callbacks=[Keeper(recipe.patience, recipe.learning_rate), *(callbacks or [])],
         optimizer_cls_and_kwargs=optimizer,
     )
     if not progress:
         trainer.remove_callback(PrinterCallback)
         logging.disable_progress_bar()
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    saved.withdraw(Path(out_dir))
+    last, passed = newest(checkpoints)
+    if passed and trainer.is_world_process_zero():
+        goes_on = f"goes on from {last.folder.name}" if last else "starts anew"
+        print(f"{checkpoints}: not whole: {', '.join(passed)}; training {goes_on}", file=sys.stderr)
+    if last is None or not last.ended:
+        try:
+            trainer.train(resume_from_checkpoint=str(last.folder) if last else None)
+        except NotFinite:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            raise
+    log = last.log if last and last.ended else trainer.state.log_history
+    restore(model, folder_of(checkpoints, best_step(log)))
 
-    curve = _learning_curve(trainer.state.log_history)
+    curve = _learning_curve(log)
     if trainer.is_world_process_zero():
         if save is not None:
-            save(curve)
-        shutil.rmtree(checkpoints)
+            with _room(out_dir):
+                save(curve)
+        shutil.rmtree(checkpoints, ignore_errors=True)
     return curve
 
 
@@ -252,6 +297,12 @@ def finetune(
             f"build the model with num_users={len(users)}"
         )
     need_samples(train, valid)
+    for name in ("max_input_tokens", "max_new_tokens"):
+        if getattr(settings, name) > model.config.max_position_embeddings:
+            raise InputError(
+                f"{name}: {getattr(settings, name)} are more tokens than the model's "
+                f"{model.config.max_position_embeddings} positions hold; ask for fewer"
+            )
     out_dir = Path(out_dir)
     table = getattr(model.model.encoder, "user_embeddings", None)
 
@@ -262,9 +313,7 @@ def finetune(
             model.config.num_users = len(users)
         facts = {"training samples": len(train), "validation samples": len(valid)}
         facts |= {"users": len(users), **(card or {})}
-        if items is not None:
-            items.to_parquet(out_dir / "items.parquet", index=False)
-        saved.save(out_dir, model, tokenizer, users, settings, curve, recipe, facts)
+        saved.save(out_dir, model, tokenizer, users, settings, curve, recipe, facts, items)
 
     return _train(
         model,

@@ -55,6 +55,11 @@ class UserRows(nn.Module):
         self.batch = nn.Parameter(self.store[self.lines, : self.width])
         return self.batch[place].masked_fill((user_ids == UNKNOWN_USER).unsqueeze(-1), 0)
 
+    def put(self, users: torch.Tensor, rows: torch.Tensor) -> None:
+        """Rows (count, width) of an earlier training for these users (count,), as if just made."""
+        self._make(users)
+        self.store[self.slot[users], : self.width] = rows.to(self.store)
+
     def _make(self, users: torch.Tensor) -> None:
         """Rows for these users (count,), who have none."""
         if not len(users):
