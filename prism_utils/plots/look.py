@@ -107,7 +107,7 @@ def curves(
             marker=MARKERS[i % 4], ms=4, label=str(name),
         )  # fmt: skip
     if threshold is not None:
-        axes.axhline(threshold, color=INK, lw=0.8, ls=(0, (1, 2)))
+        axes.axhline(threshold, color=INK, lw=0.8, ls=(0, (1, 2)), label="threshold")
         axes.annotate(
             f"{threshold:g}", (1, threshold), (3, 0), va="center", fontsize=8,
             xycoords=("axes fraction", "data"), textcoords="offset points",

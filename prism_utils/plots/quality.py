@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -132,13 +134,20 @@ def score_intervals(scores: pd.DataFrame, by: str) -> Figure:
                 label=str(group).replace("_", " "),
             )  # fmt: skip
         if (scores.loc[scores["metric"] == metric, "low"] < 0).any():
-            axes.axvline(0, color=INK, lw=0.8, ls=(0, (1, 2)))
+            axes.axvline(0, color=INK, lw=0.8, ls=(0, (1, 2)), label="zero")
         axes.set_xlabel(names.get(metric, metric).replace("\n", " ").replace("_", " "))
         axes.set_yticks(range(len(systems)), systems)
         axes.grid(visible=False, axis="y")
     panels[0, 0].invert_yaxis()
     for axes in panels.flat[len(metrics) :]:
         axes.remove()
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(groups), fontsize=8)
+    named: dict[str, Any] = {}
+    for axes in panels.flat[: len(metrics)]:
+        handles, labels = axes.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    shown = sorted(named, key=lambda label: label == "zero")  # last
+    figure.legend(
+        [named[label] for label in shown], shown, loc="outside upper center", ncols=len(shown),
+        fontsize=8,
+    )  # fmt: skip
     return figure
