@@ -190,9 +190,9 @@ def fit(
     torch.manual_seed(job.recipe.seed)
     known, rated = Known.of(job.train), ids.ratings(job.train, "train")
     if init_from:
-        start = starts.look(init_from, ("att2seq",), "Att2Seq needs another Att2Seq")
-        tables = ("user_embeddings", "item_embeddings")
-        tokenizer, model = start.tokenizer, starts.load(Att2Seq, start, tables, **known.counts)
+        start = starts.look(init_from, Att2SeqConfig, "", "Att2Seq needs another Att2Seq")
+        tables, tokenizer = ("user_embeddings", "item_embeddings"), start.tokenizer
+        model = starts.load(Att2Seq, start, tables, **known.counts)
         ids.draw_tables(model, 1.0, Path(init_from), known)
     else:
         tokenizer, words = ids.new_words(job, vocabulary, vocab_size)

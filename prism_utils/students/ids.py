@@ -148,6 +148,11 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {**batch, "labels": padded}
 
 
+def positions(config: Any) -> str:
+    """How many tokens a model can write, as an interval: PEPLER's prompts take some positions."""
+    return f"[1, {getattr(config, 'n_positions', math.inf) - 3}]"
+
+
 class IdExplainer(BaseSystem):
     """A trained Att2Seq or PEPLER; `explain` takes options of its model's `write`."""
 
@@ -186,6 +191,8 @@ class IdExplainer(BaseSystem):
                 f"{folder}: tables of {len(known.users)} users and {len(known.items)} items, but "
                 f"the weights have {have[0]} and {have[1]}; both must come from the same training"
             )
+        most = positions(model.config)
+        check_number(f"{folder / 'student.json'}: max_new_tokens", settings.max_new_tokens, most)
         tokenizer = load_tokenizer(folder, model.config)
         model.to("cuda" if torch.cuda.is_available() else "cpu")
         return cls(model, tokenizer, known, settings, name=name)
@@ -197,8 +204,7 @@ class IdExplainer(BaseSystem):
         Known is what the model has a vector for; for all else it takes zero.
         """
         given = options(generation, self.settings.max_new_tokens)
-        most = getattr(self.model.config, "n_positions", math.inf) - 3
-        check_number("max_new_tokens", given["max_new_tokens"], f"[1, {most}]")
+        check_number("max_new_tokens", given["max_new_tokens"], positions(self.model.config))
         inputs, device = encode_ids(samples, self.known, self.model.config), self.model.device
         texts: list[str] = []
         tokens: list[int] = []

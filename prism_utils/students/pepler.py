@@ -134,7 +134,8 @@ class Pepler(GPT2LMHeadModel):
         start = torch.full_like(user_ids, begin).unsqueeze(1)
         embedded = torch.cat([self.prompts(user_ids, item_ids), self.transformer.wte(start)], dim=1)
         mask = torch.ones(embedded.shape[:2], dtype=torch.long, device=embedded.device)
-        greedy = {"do_sample": False, "num_beams": 1, "pad_token_id": self.config.pad_token_id}
+        greedy = {"do_sample": False, "num_beams": 1, "pad_token_id": self.config.pad_token_id,
+                  "num_return_sequences": 1, "return_dict_in_generate": False}  # fmt: skip
         model: Any = self
         return model.generate(inputs_embeds=embedded, attention_mask=mask, **greedy | options)
 
@@ -229,9 +230,9 @@ def _from_checkpoint(
     """GPT-2's (or another PEPLER's) language model and tokenizer, with tables of our size; whether
     it is another PEPLER.
     """
-    start = starts.look(path, ("gpt2", "pepler"), "PEPLER needs a GPT-2 checkpoint")
+    start = starts.look(path, PeplerConfig, "gpt2", "PEPLER needs a GPT-2 checkpoint")
     new = ("user_embeddings", "item_embeddings", "rating_head")
-    model = starts.load(Pepler, start, new, **prompting)
+    model = starts.load(Pepler, start, new, ("input_ids", "labels"), **prompting)
     if model.config.n_positions < settings.max_new_tokens + 3:
         raise InputError(
             f"max_new_tokens={settings.max_new_tokens} is too many for {path!r}, which has "

@@ -293,7 +293,7 @@ def from_checkpoint(
     check_choices(user_table=(user_table, USER_TABLES), user_init=(user_init, USER_INITS))
     torch.manual_seed(seed)
     ids = (*starts.IDS, "decoder_start_token_id")
-    start = starts.look(path, ("bart", "prism"), "Prism needs a BART checkpoint", ids)
+    start = starts.look(path, PrismConfig, "bart", "Prism needs a BART checkpoint", ids)
     tokenizer = start.tokenizer
     if user_options.get("placement") == "user_token":
         tokenizer.add_special_tokens({"additional_special_tokens": [USER_TOKEN]})
@@ -306,6 +306,7 @@ def from_checkpoint(
         PrismForConditionalGeneration,
         start,
         ("user_embeddings", "user_projection"),
+        ("input_ids", "labels"),
         num_users=num_users if user_table == "dense" else 0,
         **user_options,
     )
@@ -324,22 +325,22 @@ def _keep_vectors(
     model: PrismForConditionalGeneration, start: starts.Start, users: UserTable
 ) -> None:
     """Give the users that the Prism of `start` knew the vectors that they had there."""
-    folder, before = Path(start.path), PrismConfig.from_dict(start.config)
-    encoder = model.model.encoder
+    encoder, rank, folder = model.model.encoder, model.config.user_rank, Path(start.path)
     table = starts.tensor(folder, "model.encoder.user_embeddings.weight")
     if table is None or model.config.placement == "none":
         return
     known = UserTable.load(folder)
     if len(table) != len(known) + 1:
         raise start.wrong(f"has {len(table) - 1} users, but {len(known)} in its users.parquet")
-    if before.user_rank and not model.config.user_rank:
-        projection = starts.tensor(folder, "model.encoder.user_projection.weight")
-        table = table @ projection.T  # type: ignore[union-attr]
-    elif before.user_rank != model.config.user_rank:
+    projection = starts.tensor(folder, "model.encoder.user_projection.weight")
+    if projection is not None and not rank:
+        table, projection = table @ projection.T, None
+    width = encoder.embed_tokens.embedding_dim
+    if (projection is None) != (not rank) or table.shape[1] != (rank or width):
         return
-    if before.scale != model.config.scale:
-        width = encoder.embed_tokens.embedding_dim
-        table *= (1.0 if before.scale == "1" else width**-0.5) / encoder.user_scale
+    scale = start.config.get("scale", "1")
+    if scale != model.config.scale:
+        table *= (1.0 if scale == "1" else width**-0.5) / encoder.user_scale
     rows = torch.from_numpy(known.rows(users.index.tolist()))
     kept = rows.nonzero().squeeze(1)
     if isinstance(encoder.user_embeddings, UserRows):

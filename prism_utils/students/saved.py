@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..files import read_json, write_json
+from . import folders
 from .checks import check_number
 from .folders import check_weights, in_short, read_config, unreadable
 from .inputs import StudentSettings, whole
@@ -85,13 +86,22 @@ def load_model(folder: Path, model_class: Any) -> Any:
             check_number(name, whole(name, getattr(config, name), 0), f"[0, {config.vocab_size})")
     except Exception as error:  # each library's own, for a value of another kind or range
         raise InputError(f"{path}: describes no {kind} ({in_short(error)})") from error
-    check_weights(folder, empty)
+    weights = check_weights(folder, empty)
+    rules = folder / "generation_config.json"
+    said = folders.read_json(rules) if rules.exists() else {}
+    for name in (name for name in said if name.endswith("_token_id") and said[name] is not None):
+        for value in said[name] if isinstance(said[name], list) else [said[name]]:
+            check_number(f"{rules}: {name}", value, f"[0, {config.vocab_size})")
     try:
-        return model_class.from_pretrained(
+        model = model_class.from_pretrained(
             folder, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True
         )
-    except Exception as error:  # of a generation_config.json, for instance
+    except Exception as error:  # of a value in generation_config.json, for instance
         raise InputError(f"{folder}: could not be loaded ({in_short(error)})") from error
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise InputError(f"{weights}: {name} is not finite; train the student again")
+    return model
 
 
 def read_curve(folder: Path) -> pd.DataFrame | None:

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, PretrainedConfig
 from ..checkpoints import check_folder, is_local
 from ..errors import InputError
 from ..files import read_json
-from .folders import in_short
+from .folders import in_short, weight_shapes
 
 # Without one of these files transformers makes up an empty tokenizer.
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
@@ -36,16 +36,13 @@ _OF_LIBRARY = ("model_type", "architectures", "dtype", "torch_dtype", "transform
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """A checkpoint: its path or name on the hub, configuration, tokenizer and special tokens."""
+    """A checkpoint: its path or hub name, model type, configuration, tokenizer, special tokens."""
 
     path: str
+    kind: str
     config: dict[str, Any]
     tokenizer: Any
     special: dict[str, int]
-
-    @property
-    def kind(self) -> str:
-        return self.config["model_type"]
 
     @property
     def words(self) -> int:
@@ -64,11 +61,13 @@ def _words(tokenizer: Any) -> int:
     return max(tokenizer.get_vocab().values(), default=-1) + 1
 
 
-def look(path: str, kinds: Collection[str], needs: str, special: Collection[str] = IDS) -> Start:
+def look(
+    path: str, config_class: Any, other: str, needs: str, special: Collection[str] = IDS
+) -> Start:
     """What lies at `path`, a folder or a name on the hub; `InputError` if nothing can start there.
 
-    kinds: model types that will do. needs: the same for the reader, "Prism needs a BART". special:
-    ids that the configuration must name.
+    config_class: of the student, whose own kind will do, and so will `other`, a model type. needs:
+    the same for the reader, "Prism needs a BART". special: ids that the configuration must name.
     """
     folder = Path(path)
     try:
@@ -82,20 +81,24 @@ def look(path: str, kinds: Collection[str], needs: str, special: Collection[str]
         raise _wrong(
             path, f"is no folder here, and could not be loaded from the hub: {in_short(error)}"
         ) from error
-    if "auto_map" in config:
-        raise _wrong(path, "brings code of its own (auto_map in config.json), which is never run")
     kind = config.get("model_type")
-    if kind not in kinds:
+    if kind not in (config_class.model_type, other):
         raise _wrong(path, f"is a {kind} model; {needs}" if kind else f"names no model; {needs}")
     if config.get("quantization_config"):
         raise _wrong(path, "is quantised; start from the checkpoint that it was made of")
     if folder.is_dir():
         try:
             check_folder(folder)
+            weight_shapes(folder)
         except InputError as error:
             raise InputError(f"init_from: {error}") from None
     if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZERS):
         raise _wrong(path, "has no tokenizer: save it there (tokenizer.save_pretrained)")
+    own = {name: value for name, value in config.items() if name not in _OF_LIBRARY}
+    try:
+        config_class.from_dict(own)
+    except Exception as error:  # of each library its own
+        raise _wrong(path, f"has a config.json that fits no model: {in_short(error)}") from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         size = max(_words(tokenizer), _whole(config.get("vocab_size")))
@@ -104,13 +107,15 @@ def look(path: str, kinds: Collection[str], needs: str, special: Collection[str]
         raise _wrong(path, f"has no tokenizer that can be loaded: {in_short(error)}") from error
     if not read:
         raise _wrong(path, "has a tokenizer that reads no words: save the right one there")
+    if "auto_map" in config or "auto_map" in tokenizer.init_kwargs:
+        raise _wrong(path, "brings code of its own, which is never run: take auto_map out of it")
     ids = {}
     for name in special:
         found = _special(name, config, tokenizer, size)
         if found is None:
             raise _wrong(path, f"has no {name} among its {size} tokens: set it in config.json")
         ids[name] = found
-    return Start(path, config, tokenizer, ids)
+    return Start(path, kind, own, tokenizer, ids)
 
 
 def _whole(value: Any) -> int:
@@ -127,15 +132,21 @@ def _special(name: str, config: dict[str, Any], tokenizer: Any, size: int) -> in
     return None
 
 
-def load(model_class: Any, start: Start, new: Collection[str], **options: Any) -> Any:
+def load(
+    model_class: Any,
+    start: Start,
+    new: Collection[str],
+    trial: Collection[str] = (),
+    **options: Any,
+) -> Any:
     """A model of this class with the checkpoint's weights, in float32.
 
-    new: modules whose weights may be missing there or of another size. options: of the model's
-    configuration, beside the checkpoint's own.
+    new: modules whose weights may be missing there or of another size. trial: inputs of `forward`
+    that take token ids; it is run once with them. options: of the model's configuration, beside
+    the checkpoint's own.
     """
-    said = {name: value for name, value in start.config.items() if name not in _OF_LIBRARY}
     try:
-        config = model_class.config_class.from_dict(said | start.special | options)
+        config = model_class.config_class.from_dict(start.config | start.special | options)
         model, found = model_class.from_pretrained(
             start.path,
             config=config,
@@ -149,6 +160,7 @@ def load(model_class: Any, start: Start, new: Collection[str], **options: Any) -
     except Exception as error:  # whatever a damaged or strange checkpoint raises
         raise start.wrong(f"could not be loaded: {in_short(error)}") from error
     lacking = [*found["missing_keys"], *(entry[0] for entry in found["mismatched_keys"])]
+    lacking += [name for name, weight in model.named_parameters() if weight.is_meta]
     lacking = sorted(name for name in lacking if not set(name.split(".")) & set(new))
     if lacking:
         raise start.wrong(f"has no weights that fit its config.json for {lacking[0]}")
@@ -159,7 +171,14 @@ def load(model_class: Any, start: Start, new: Collection[str], **options: Any) -
         model.resize_token_embeddings(start.words)
     if model.can_generate():
         _speak(model, start)
-    return model
+    if trial:
+        ids = torch.tensor([start.tokenizer("a b")["input_ids"]])
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                model.train()(**dict.fromkeys(trial, ids))
+        except Exception as error:  # of a dropout above 1, for instance
+            raise start.wrong(f"cannot be trained: {in_short(error)}") from error
+    return model.eval()
 
 
 def _speak(model: Any, start: Start) -> None:
