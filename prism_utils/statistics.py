@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,12 @@ def user_ids(sample_ids: Iterable[str], users: pd.DataFrame | pd.Series) -> np.n
     return users.to_numpy(dtype=object)[rows][codes]
 
 
+def _seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number of at least 0, found {seed!r}")
+    return int(seed)
+
+
 def bootstrap_totals(
     sums: npt.ArrayLike, *, resamples: int = 2000, seed: int = 0
 ) -> npt.NDArray[np.float64]:
@@ -61,7 +68,7 @@ def bootstrap_totals(
     Whatever is a function of totals gets its bootstrap so: a mean is a sum over a count, corpus
     BLEU a function of n-gram counts. The same seed and number of users draw the same users.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_seed(seed))
 
     def weights(rows: int, users: int) -> np.ndarray:
         drawn = rng.integers(users, size=(rows, users)) + users * np.arange(rows)[:, None]
@@ -156,8 +163,10 @@ def user_groups(users: Sequence[str] | np.ndarray, groups: int = 20, seed: int =
 
     There are `groups` groups of nearly as many users, or as many as users where those are fewer.
     """
+    if groups < 1:
+        raise InputError(f"groups must be at least 1, found {groups!r}")
     codes, names = pd.factorize(np.asarray(users, dtype=object), sort=True)
-    return np.random.default_rng(seed).permutation(len(names))[codes] % max(groups, 1)
+    return np.random.default_rng(_seed(seed)).permutation(len(names))[codes] % groups
 
 
 def jackknife(
@@ -267,6 +276,8 @@ def seed_spread(table: pd.DataFrame) -> pd.DataFrame:
       system metric  mean        sd  seeds
     0      a      m   2.0  1.414214      2
     """
+    if len(table) and not pd.api.types.is_numeric_dtype(table["value"]):
+        raise InputError(f"row 1: 'value' must be a number, found {table['value'].iloc[0]!r}")
     named = table.assign(system=table["system"].str.partition("@")[0])
     grouped = named.groupby(["system", "metric"], sort=False)["value"]
     spread = grouped.agg(mean="mean", sd="std", seeds="count").reset_index()

@@ -172,7 +172,9 @@ def test_what_is_no_list_of_requests_is_named(explainer):
             explainer.explain(asked)
     with pytest.raises(InputError, match="explain: history stands beside samples"):
         explainer.explain(table(), history=["f1"])
-    with pytest.raises(InputError, match="row 2: 'history': entry 1 must be text.* 4"):
+    with pytest.raises(
+        InputError, match=r"row 2: 'history' must be a list of ids, each text, found \[4\]"
+    ):
         explainer.explain(table(history=[["f1"], [4]]))
     with pytest.raises(InputError, match="row 1: 'item_id' is blank"):
         explainer.explain(table(item_id=[" ", "f3"]))
@@ -312,6 +314,9 @@ def test_folders_that_are_no_student_or_do_not_fit_are_named(folder, tmp_path):
     for name in ("config.json", "model.safetensors", "student.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     UserTable(["ann", "bob", "carl"]).save(tmp_path)
+    with pytest.raises(InputError, match="items.parquet: no such file; copy or save the whole"):
+        Explainer.load(tmp_path)
+    (tmp_path / "items.parquet").write_bytes((folder / "items.parquet").read_bytes())
     with pytest.raises(InputError, match="users.parquet: 3 users, but the weights have 2"):
         Explainer.load(tmp_path)
 

@@ -67,6 +67,10 @@ def check_corpus(
         )
 
 
+# Signs that a keyboard, a writer and a model spell differently, and a reader does not tell apart.
+_ALIKE = str.maketrans(dict.fromkeys("’‘ʼ`´", "'") | dict.fromkeys("‐‑‒–—―−", "-"))
+
+
 def unique_titles(titles: Sequence[str], years: Sequence[int | None]) -> list[str]:
     """Make each title name one item: a later namesake gets its year, or failing that a number.
 
@@ -82,7 +86,7 @@ def unique_titles(titles: Sequence[str], years: Sequence[int | None]) -> list[st
         numbered = (f"{dated} ({number})" for number in count(2))
         for name in chain((title, dated), numbered):
             plain = name if name.isascii() else unicodedata.normalize("NFKC", name)
-            seen = " ".join(plain.casefold().split())
+            seen = " ".join(plain.casefold().translate(_ALIKE).split())
             if seen not in taken:
                 break
         taken.add(seen)

@@ -153,13 +153,16 @@ def read_catalogue(path: str | Path) -> pd.DataFrame:
         where = f"{path}: line {line}"
         if len(fields) != len(COLUMNS):
             raise InputError(f"{where}: {len(COLUMNS)} fields expected, found {len(fields)}")
-        row: dict[str, Any] = dict(zip(COLUMNS, fields, strict=True))
+        row: dict[str, Any] = {n: v.strip() for n, v in zip(COLUMNS, fields, strict=True)}
         refuse_undecoded(where, row.items(), "utf-8")
         for column in COLUMNS:
             if not all(value.strip() for value in row[column].split("|")):
                 raise InputError(f"{where}: '{column}' is empty; every fact must be given")
         for column in ("item_id", "title"):
-            earlier = seen.setdefault((column, row[column]), line)
+            alike = row[column]
+            if column == "title":  # to the eye, whatever the code points
+                alike = unicodedata.normalize("NFKC", alike).casefold()
+            earlier = seen.setdefault((column, alike), line)
             if earlier != line:
                 raise InputError(
                     f"{where}: {column} {row[column]!r} stands already in line {earlier}"
@@ -167,7 +170,7 @@ def read_catalogue(path: str | Path) -> pd.DataFrame:
         if not re.fullmatch(r"[1-9][0-9]{3}", row["year"]):
             raise InputError(f"{where}: 'year' must have four digits, found {row['year']!r}")
         row["year"] = int(row["year"])
-        rows.append(row | {kind: row[kind].split("|") for kind in KINDS})
+        rows.append(row | {kind: [v.strip() for v in row[kind].split("|")] for kind in KINDS})
     if len(rows) < 2:
         raise InputError(f"{path}: at least two films to choose from are needed, found {len(rows)}")
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -249,7 +249,7 @@ class Explainer:
             decoded = self.tokenizer.batch_decode(output, skip_special_tokens=True)
             for i, text, written in zip(batch, decoded, output, strict=True):
                 texts[i], tokens[i] = text.strip(), len(written)
-        known = [item in self._known for item in asked.items]
+        known = [item in self._known or item.strip() in self._known for item in asked.items]
         users = [bool(row != UNKNOWN_USER) for row in rows]
         of_each = (texts, users, known, prompts.shown, prompts.dropped, tokens, prompts.cut)
         return [Explanation(*one) for one in zip(*of_each, strict=True)]

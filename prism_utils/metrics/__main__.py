@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import InputError, run_cli
+from ..files import check_writable
 from ..tables import check, given_placed, write_table
 from ..tables import read_given as read
 from .suite import LOWER_IS_BETTER, evaluate
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"--out {out}: give a file whose name ends in .parquet")
     if out.resolve() in [Path(path).resolve() for path in inputs if path]:
         raise InputError(f"--out {out}: this is one of the files to read; give another name")
+    check_writable(out)
     if args.resamples < 1:
         raise InputError(f"--resamples {args.resamples}: must be at least 1")
     if args.bertscore and not args.references:

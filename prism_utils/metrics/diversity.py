@@ -18,7 +18,7 @@ from ..tables import check
 from ..wording import attributes
 from .inputs import check_draws, check_least, samples_of
 from .mentions import Matcher
-from .overlap import Tokens, words
+from .overlap import Tokens, composed, words
 
 METRICS = ("usr", "distinct1", "distinct2", "div", "fcr", "self_bleu")
 
@@ -167,7 +167,7 @@ def _distinct(keys: np.ndarray, group: np.ndarray, groups: int) -> tuple[int, np
 
 def _texts_and_words(texts: list[str], group: np.ndarray, groups: int) -> Iterator[Result]:
     """usr, distinct1 and distinct2."""
-    codes, unique = pd.factorize(np.array(texts, dtype=object))
+    codes, unique = pd.factorize(np.array(composed(texts), dtype=object))
     count, lost = _distinct(codes, group, groups)
     sizes = np.bincount(group, minlength=groups)
     yield "usr", float(_ratio(count, len(texts))), _ratio(count - lost, len(texts) - sizes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
@@ -73,6 +74,7 @@ class _Pairs:
         self, references: Sequence[str], candidates: Sequence[str], tokenize: Tokenize
     ) -> None:
         check_pairs(references, candidates)
+        references, candidates = composed(references), composed(candidates)
         codes, unique = pd.factorize(np.array([*references, *candidates], dtype=object))
         self.reference, self.candidate = codes[: len(references)], codes[len(references) :]
         self.tokens = Tokens(tokenize(list(unique)))
@@ -110,7 +112,12 @@ def words(text: str) -> list[str]:
     >>> words("It’s Sci-Fi (1985)")
     ['it', 's', 'sci', 'fi', '1985']
     """
-    return re.findall(r"[a-z0-9]+", text.lower())
+    return re.findall(r"[a-z0-9]+", unicodedata.normalize("NFC", text).lower())
+
+
+def composed(texts: Sequence[str]) -> list[str]:
+    """Texts with each accent and its letter as one character: alike to the eye is alike here."""
+    return [unicodedata.normalize("NFC", text) for text in texts]
 
 
 def _f1(common: np.ndarray, sizes: np.ndarray) -> np.ndarray:

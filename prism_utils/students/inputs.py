@@ -107,9 +107,9 @@ def read_parts(folder: Path) -> tuple[StudentSettings, UserTable, pd.DataFrame]:
     path = folder / "items.parquet"
     if path.is_dir():
         raise unreadable(path, "Parquet")
-    if path.exists():
-        return settings, users, tables.read_table(path, "items")
-    return settings, users, pd.DataFrame({"item_id": [], "title": []}, dtype="object")
+    if not path.exists():
+        raise InputError(f"{path}: no such file; copy or save the whole folder again")
+    return settings, users, tables.read_table(path, "items")
 
 
 def check_parts(

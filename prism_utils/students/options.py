@@ -61,6 +61,11 @@ def options(given: Mapping[str, Any], max_new_tokens: int) -> dict[str, Any]:
             )
         if name not in OPTIONS:
             raise InputError(f"explain: option {name!r} is unknown: {nearest(name, OPTIONS)}")
+        if name in _CALLED:
+            each = value if isinstance(value, list) else [value]
+            if name.startswith("prefix") == isinstance(value, list) or not all(map(callable, each)):
+                wanted = "a function" if name.startswith("prefix") else "a list of functions"
+                raise InputError(f"explain: {name} must be {wanted}, found {value!r}")
         if name in _WHOLE:
             value = whole(f"explain: {name}", value, _WHOLE[name])
         elif name in _NUMBERS:

@@ -54,8 +54,9 @@ def save(
         part.save_pretrained(partial)
     for part in (users, settings):
         part.save(partial)
-    if items is not None:
-        items.to_parquet(partial / "items.parquet", index=False)
+    if items is None:  # a student without a catalogue, and not one that lost it
+        items = pd.DataFrame({"item_id": [], "title": []}, dtype="object")
+    items.to_parquet(partial / "items.parquet", index=False)
     curve.to_parquet(partial / CURVE, index=False)
     known = {
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -57,9 +57,13 @@ def first(mask: Any) -> int | None:
     return int(found.argmax()) if found.any() else None
 
 
+# White space, and marks that no eye sees: zero-width ones, a byte order mark, a soft hyphen.
+_UNSEEN = "^[\\s\u00a0\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff\u00ad]*$"
+
+
 def first_blank(array: pa.Array) -> int | None:
     """The first text that is empty or nothing but white space."""
-    return first(pc.or_(pc.equal(pc.binary_length(array), 0), pc.utf8_is_space(array)))
+    return first(pc.match_substring_regex(array, _UNSEEN))
 
 
 class Column(NamedTuple):
@@ -159,6 +163,9 @@ class Column(NamedTuple):
 
     def _spelt_numbers(self, texts: Any) -> pa.Array:
         texts = pa.array(texts, pa.string()) if isinstance(texts, list) else texts
+        hexadecimal = first(pc.fill_null(pc.match_substring_regex(texts, r"^\s*[+-]?0[xX]"), False))
+        if hexadecimal is not None:  # Arrow would read it
+            raise self.refusal(hexadecimal, "a number")
         for trimmed in (False, True):
             if trimmed:
                 texts = pc.utf8_trim_whitespace(texts)
@@ -232,7 +239,7 @@ class Column(NamedTuple):
         for row, value in enumerate(self.objects()):
             try:
                 made.append(values_of(value))
-            except TypeError as error:
+            except (TypeError, RecursionError) as error:
                 wanted = "text, with | between values, or a list of texts"
                 raise self.refusal(row, wanted) from error
         known = {value for values in made for value in values}
@@ -289,7 +296,11 @@ def _inner(value: Any) -> list[str]:
 def _split(text: str) -> list[str]:
     """The values in a text: separated by `|`, or a list as pandas and JSON print one."""
     bare = text.strip()
-    printed = _printed(bare) if bare[:1] == "[" and bare[-1:] == "]" else None
+    printed = None
+    if bare[:1] + bare[-1:] in ("[]", "()", "{}") and (bare[0] == "[" or {*"\"'"} & {*bare}):
+        printed = _printed(bare)
+    elif bare.startswith("array(["):
+        raise TypeError("a printed array cannot be read back")
     return [p.strip() for p in bare.split("|") if p.strip()] if printed is None else printed
 
 
@@ -302,6 +313,8 @@ def _printed(text: str) -> list[str] | None:
             break
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
+    if isinstance(values, dict | tuple | set):
+        return values_of(sorted(values) if isinstance(values, set) else values)
     # Python reads ['a' 'b'], which is how an array prints, as ['ab']
     if isinstance(values, list) and (parse is json.loads or repr(values) == text):
         return values_of(values)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import InputError
+from ..files import make_folder, whole
 from .columns import Column, shown
 from .reading import File, read_file
 from .schemas import SCHEMAS, check
@@ -19,16 +20,15 @@ def write_table(frame: pd.DataFrame, path: Path | str, table: str) -> Path:
     """Check `frame` and write it as Parquet, atomically (a reader never sees half a file)."""
     path = Path(path)
     check(frame, table, source=str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    make_folder(path.parent)
     try:
-        frame.to_parquet(partial, index=False)
+        with whole(path) as partial:
+            frame.to_parquet(partial, index=False)
     except UnicodeEncodeError as error:  # in a column that the schema does not have
         raise InputError(
             f"{path}: a text holds half a character (a lone surrogate), {shown(error.object)}; "
             "remove it"
         ) from error
-    partial.replace(path)
     return path
 
 

@@ -133,6 +133,11 @@ def read_samples(
         given = file.column("title").texts(nullable=True).to_pandas()
         items["title"] = given.fillna(items["title"])
     check(items.assign(item_id=samples["sample_id"]), "items", at=file.at)  # for blank titles
+    other = items["title"] != items.groupby("item_id")["title"].transform("first")
+    if other.any():
+        row = int(other.to_numpy().argmax())
+        item, title = items.iloc[row]
+        raise InputError(f"{file.at(row)}: item {item!r} is {title!r} here and not so before")
     return samples, items.drop_duplicates("item_id", ignore_index=True)
 
 
