@@ -308,6 +308,12 @@ def test_two_runs_of_one_profile_do_not_collide(project) -> None:
         ({"settings": ["06_agreement.rate=.nan"]}, "'rate' must lie between 0 and 1, found nan"),
         ({"settings": ["06_agreement.width=33"]}, "'width' must be a multiple of 4, found 33"),
         ({"settings": ["06_agreement.width=-4"]}, "'width' must be a multiple of 4, found -4"),
+        ({"settings": ["06_agreement.size=" + 400 * "9"]}, "'size' must lie between -2**63 and"),
+        (
+            {"settings": ["06_agreement.size={[a]: 1}"]},
+            "06_agreement.size={[a]: 1}: not valid YAML",
+        ),
+        ({"settings": ["06_agreement.fast=!!bool maybe"]}, "not valid YAML"),
         ({"settings": ["06_agreement.seed=*a"]}, "write out what *stands* for"),
         (
             {"settings": ["06_agreement.run_dir=x"]},

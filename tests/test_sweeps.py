@@ -176,7 +176,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path, how):
                 os.killpg(parent.pid, how)  # as Ctrl-C does: everybody hears it
             else:
                 os.kill(parent.pid, how)
-            assert wait_for(lambda: free(tmp_path) == ["0", "1"], 20)
+            assert wait_for(lambda: free(tmp_path) == ["0", "1"], 90)
             said = parent.stderr.read()  # ends when the last of them has closed it
             assert "Traceback (" not in said
             assert how == signal.SIGKILL or said == INTERRUPTED + "\n"

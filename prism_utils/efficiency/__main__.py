@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from ..errors import run_cli
+from ..files import check_writable
 from . import devices
 from .distilling import distillation, prompt_lengths, vllm_distillation
 from .grids import LENGTHS, axes, grid
@@ -87,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name = given.grid or ("paper" if given.device.startswith("cuda") else "cpu")
     try:
+        devices.check_device(given.device)
         out = given.out if given.out.suffix == ".json" else record_path(given.out, given.device)
+        check_writable(out)
         cells = grid(name, given.backends or installed(given.device))
         if given.models:
             batches = sorted({cell.batch_size for cell in cells})

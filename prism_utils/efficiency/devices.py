@@ -66,6 +66,15 @@ class Timer:
         return self._seconds
 
 
+def check_device(device: str) -> None:
+    """Raise ValueError unless this machine has the device: "cpu", or "cuda" with a number."""
+    kind, _, number = device.partition(":")
+    there = torch.cuda.device_count() if kind == "cuda" else 1
+    plain = kind == "cpu" and not number or kind == "cuda" and (number or "0").isdigit()
+    if not plain or int(number or 0) >= there:
+        raise ValueError(f"device {device!r} is not here: take cpu, or a GPU that torch sees")
+
+
 def memory(device: str, *, peak: bool = False) -> int:
     """Bytes in use now or at the peak: of torch's allocator on a GPU, else of this process."""
     if device.startswith("cuda"):

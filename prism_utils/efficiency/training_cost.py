@@ -25,10 +25,10 @@ import pandas as pd
 import torch
 
 from ..errors import run_cli
-from ..files import make_folder, write_json
+from ..files import check_writable, make_folder, write_json
 from ..students.prism import PrismConfig, PrismForConditionalGeneration, give_users
 from ..students.user_rows import RowAdamW, UserRows
-from .devices import Timer, environment, memory, reset_peak
+from .devices import Timer, check_device, environment, memory, reset_peak
 from .models import GIB, user_table_parameters
 
 USERS = (6_040, 60_400, 604_000, 1_987_929)  # the first and the last are Table 1's
@@ -141,10 +141,17 @@ def measure(
     a large one meets new ones all the time. A dense table that needs more than `max_gib` is not
     built: its row says so under skipped. Raises ValueError for a number below 1.
     """
+    check_device(device)
     given = {"d_model": d_model, "rank": rank, "batch_size": batch_size}
     for name, value in (given | {"steps": steps, "users": min(users)}).items():
         if value < 1:
             raise ValueError(f"{name}: must be at least 1, got {value}")
+    if max(users) > 2**40:
+        raise ValueError(f"users: must be at most 2**40, got {max(users)}")
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"seconds: must be a number above 0, got {seconds}")
+    if seed < 0:
+        raise ValueError(f"seed: must be at least 0, got {seed}")
     size: dict[str, Any] = given | {"device": device}
     rows: list[dict[str, Any]] = [
         {"table": table, "users": count}
@@ -315,6 +322,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = vars(parser.parse_args(arguments))
     out = given.pop("out")
     try:
+        if out is not None:
+            check_writable(out)
         record = measure(**given)
     except ValueError as error:  # `InputError` is one
         print(f"error: {error}", file=sys.stderr)

@@ -19,6 +19,11 @@ COPY, PARAPHRASE, FALSE_PARAPHRASE = "false copy", "paraphrase", "false paraphra
 OTHER, STUDENT = "other true facts", "the student's words"
 OWN, OTHERS, GAIN = "this teacher's goldens", "same facts, second teacher's", "difference"
 SECOND = "second teacher"
+#: What a question without an answer leaves, under every name that a table of this chapter has.
+EMPTY = pd.DataFrame(
+    columns=["system", "references", "metric", "error", "value", "low", "high", "reversed", "pairs",
+             "unfaithful"]
+)  # fmt: skip
 GROUPS = {True: "golden text is faithful", False: "golden text holds an error"}
 
 

@@ -171,6 +171,15 @@ def load(
         model.resize_token_embeddings(start.words)
     if model.can_generate():
         _speak(model, start)
+    if model.can_generate():  # transformers unties by the weights, whatever config.json says
+        table = model.get_input_embeddings().weight
+        held = [model.get_output_embeddings()]
+        held += [part.embed_tokens for part in model.modules() if hasattr(part, "embed_tokens")]
+        if any(each is not None and each.weight is not table for each in held):
+            raise start.wrong(
+                "holds other weights for its output, or for one side's tokens, than for its table "
+                "of tokens; tie them and save it again"
+            )
     if trial:
         ids = torch.tensor([start.tokenizer("a b")["input_ids"]])
         try:

@@ -67,9 +67,11 @@ class Recipe:
         for name in ("steps", "batch_size", "eval_every", "patience", "seed"):
             least = 0 if name in ("patience", "seed") else 1
             object.__setattr__(self, name, whole(name, getattr(self, name), least))
+        for name in ("steps", "batch_size", "eval_every", "patience"):
+            check_number(name, getattr(self, name), "[0, 2147483647]")
         check_number("seed", self.seed, "[0, 4294967296)")
-        check_number("learning_rate", self.learning_rate, "(0, inf)")
-        check_number("weight_decay", self.weight_decay, "[0, inf)")
+        check_number("learning_rate", self.learning_rate, "(0, 1e30)")
+        check_number("weight_decay", self.weight_decay, "[0, 1e30)")
         check_number("warmup", self.warmup, "[0, 1]")
         check_number("label_smoothing", self.label_smoothing, "[0, 1)")
 

@@ -46,6 +46,8 @@ class Parameter:
         """What `value` must be, if it is a number out of the range; else nothing."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return ""
+        if abs(value) > 2.0**63:
+            return "lie between -2**63 and 2**63"
         above = value > self.low if self.open_low else value >= self.low
         if self.multiple and not (value >= self.multiple and value % self.multiple == 0):
             return f"be a multiple of {self.multiple:g}"
@@ -93,7 +95,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"'{key.value}' stands there twice", problem_mark=key.start_mark
                 )
@@ -110,7 +112,8 @@ def read_yaml(text: str, where: str) -> Any:
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", "") or "malformed"
         raise InputError(f"{where}{line}: not valid YAML ({problem})") from error
-    except (RecursionError, ValueError) as error:  # nested too deep; a date that is none
+    # Nested too deep, a date that is none, a tag whose value does not fit it.
+    except (RecursionError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(f"{where}: not valid YAML ({error})") from error
 
 
@@ -224,7 +227,9 @@ def checked(value: Any, parameter: Parameter, where: str) -> Any:
         )
     must = parameter.out_of_range(value)
     if must:
-        raise InputError(f"{where}: '{parameter.name}' must {must}, found {value!r}")
+        number: Any = value
+        found = "a number beyond these" if abs(number) > 2.0**63 else repr(value)
+        raise InputError(f"{where}: '{parameter.name}' must {must}, found {found}")
     known: Any = value
     return float(known) if parameter.type == "float" else known
 
