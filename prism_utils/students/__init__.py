@@ -75,12 +75,12 @@ def fit(
         raise InputError(f"student {kind!r} is unknown: {nearest(kind, KINDS)}")
     fitter = _place(kind).fit
     _check_options(kind, fitter, options)
+    name = name or _default_name(kind, options)
+    check_name(name)
     train, valid = (
         _checked(frame, source) for frame, source in ((train, "train"), (valid, "valid"))
     )
     check(items, "items", source="items")
-    name = _default_name(kind, options) if name is None else name
-    check_name(name)
     folder = Path(out_dir)
     digest = _digest(kind, train, valid, items, settings, recipe, options)
     if (folder / SYSTEM).exists():

@@ -170,6 +170,7 @@ def check_weights(folder: Path, model: Any) -> Path:
     A weight that has several names (tied embeddings) need stand there under one of them.
     """
     source, found = weight_shapes(folder)
+    model.tie_weights()  # not every version of transformers does so where there are no numbers
     wanted = model.state_dict(keep_vars=True)
     there = {id(wanted[name]) for name in found if name in wanted}
     for name, weight in wanted.items():

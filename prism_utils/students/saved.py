@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from ..errors import InputError
-from ..files import read_json, write_json
+from ..files import read_json, write_json, write_text
 from . import folders
-from .checks import check_number
+from .checks import check_choices, check_number
 from .folders import check_weights, in_short, read_config, unreadable
 from .inputs import StudentSettings, whole
 
@@ -133,9 +133,10 @@ def write_card(folder: Path | str, facts: dict[str, Any]) -> None:
     """
     path = Path(folder) / "card.json"
     facts = {**read_json(path), **facts}
+    kind = facts.get("kind", "prism")
+    check_choices(**{f"{path}: kind": (kind, _ABOUT)})
     write_json(facts, path)
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    kind = facts.get("kind", "prism")
     if kind == "prism":
         usage = (
             "from prism_utils.decoding import Explainer\n\n"
@@ -148,11 +149,11 @@ def write_card(folder: Path | str, facts: dict[str, Any]) -> None:
             'system = students.load("path/to/this/folder")\n'
             "print(system.explain(samples))\n"
         )
-    (path.parent / "README.md").write_text(
+    write_text(
         "---\nlibrary_name: transformers\nlicense: apache-2.0\ntags: [explainable-recommendation]\n"
         f"---\n\n# {kind.capitalize()} student\n\nExplains a recommendation; {_ABOUT[kind]}. "
         "It was trained on a teacher's explanations and repeats their limits: check what it says "
         f"about items before people read it.\n\n```python\n{usage}```\n\n"
         f"| fact | value |\n|---|---|\n{rows}\n",
-        encoding="utf-8",
+        path.parent / "README.md",
     )

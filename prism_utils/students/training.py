@@ -254,6 +254,7 @@ def train(
             raise
     log = last.log if last and last.ended else trainer.state.log_history
     restore(model, folder_of(checkpoints, best_step(log)))
+    trainer.accelerator.wait_for_everyone()  # before one of them removes what all have read
 
     curve = _learning_curve(log)
     if trainer.is_world_process_zero():
