@@ -247,7 +247,7 @@ def test_the_last_step_is_validated_whatever_the_library_does(tmp_path, monkeypa
         ("patience", -1, "patience must be 0 or more"),
         ("seed", -1, "seed must be 0 or more"),
         ("seed", 2**32, r"seed: 4294967296 is not in \[0, 4294967296\)"),
-        ("learning_rate", 0.0, r"learning_rate: 0.0 is not in \(0, inf\)"),
+        ("learning_rate", 0.0, r"learning_rate: 0.0 is not in \(0, 1e38\)"),
         ("learning_rate", float("nan"), "learning_rate: nan is not in"),
         ("learning_rate", float("inf"), "learning_rate: inf is not in"),
         ("learning_rate", "1e-3", "learning_rate: '1e-3' is no number"),

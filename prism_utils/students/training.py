@@ -70,8 +70,8 @@ class Recipe:
         for name in ("steps", "batch_size", "eval_every", "patience"):
             check_number(name, getattr(self, name), "[0, 2147483647]")
         check_number("seed", self.seed, "[0, 4294967296)")
-        check_number("learning_rate", self.learning_rate, "(0, 1e30)")
-        check_number("weight_decay", self.weight_decay, "[0, 1e30)")
+        check_number("learning_rate", self.learning_rate, "(0, 1e38)")
+        check_number("weight_decay", self.weight_decay, "[0, 1e38)")
         check_number("warmup", self.warmup, "[0, 1]")
         check_number("label_smoothing", self.label_smoothing, "[0, 1)")
 
