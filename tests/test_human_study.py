@@ -393,12 +393,6 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path, monkeypat
             form.write_forms(make(), tmp_path / "forms")
     assert not any((tmp_path / "new").iterdir()) and not any((tmp_path / "forms").iterdir())
     assert main(designed) == 0  # the same command, once there is room
-    answers, key = tmp_path / "r01.csv", tmp_path / "new" / "key.json"
-    answers.write_text(answer_file(Study.load(key), "r01"))
-    out = tmp_path / "out.parquet"
-    (tmp_path / "out.parquet.partial").mkdir()  # nothing can be written there
-    with pytest.raises(InputError, match="--out .*out.parquet: cannot be written"):
-        main(["collect", str(answers), "--key", str(key), "--out", str(out)])
 
 
 def test_the_power_command_of_the_module_as_a_program():

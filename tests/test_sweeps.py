@@ -167,7 +167,11 @@ def test_processes_end_with_the_one_that_started_them(tmp_path, how):
     (tmp_path / "parent.py").write_text(PARENT)
     words = [sys.executable, tmp_path / "parent.py", tmp_path, Path(__file__).parent]
     with subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, start_new_session=True
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not ignored, as behind &
     ) as parent:
         try:
             begun = wait_for(lambda: (tmp_path / "1").exists() and not free(tmp_path))

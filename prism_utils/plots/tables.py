@@ -30,6 +30,8 @@ def table(
     form: as of `Styler.format`, for all numbers or by column; texts stay as they are. precision:
     decimals of floats that have no form. index: False hides an index that means nothing.
     """
+    # The Styler escapes texts alone; a list of texts would reach the page as it is.
+    frame = frame.map(lambda v: str(v) if isinstance(v, list | tuple | set | dict) else v)
     numbers = [c for c in frame.columns if pd.api.types.is_numeric_dtype(frame[c])]
     forms = dict.fromkeys(numbers, form) if form and not isinstance(form, Mapping) else form
     shown = frame.style.format(

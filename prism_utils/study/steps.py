@@ -228,6 +228,8 @@ def execute(step: Step, run: Run) -> None:
 def up_to_date(step: Step, last: dict[str, Any], key: str, run: Run) -> bool:
     """Whether a step need not run: its key is the last run's, and all that this left is there."""
     files = last.get("files", [])
+    if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+        return False
     if last.get("key") != key or not all((run.path / name).exists() for name in files):
         return False
     try:
