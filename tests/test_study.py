@@ -311,7 +311,7 @@ def test_two_runs_of_one_profile_do_not_collide(project) -> None:
         ({"settings": ["06_agreement.size=" + 400 * "9"]}, "'size' must lie between -2**63 and"),
         (
             {"settings": ["06_agreement.size={[a]: 1}"]},
-            "06_agreement.size={[a]: 1}: not valid YAML",
+            "06_agreement.size={[a]: 1}, line 1: not valid YAML",
         ),
         ({"settings": ["06_agreement.fast=!!bool maybe"]}, "not valid YAML"),
         ({"settings": ["06_agreement.seed=*a"]}, "write out what *stands* for"),
