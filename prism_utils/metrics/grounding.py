@@ -1,10 +1,10 @@
 """Grounding: does an explanation stay with what history, item and catalogue support?
 
-An exact-match checker of titles and attribute values in text, measured against the grammar
-teacher's labels (`labelled_quality`) and on sentences labelled by hand (`hand_labelled_quality`).
-Left out on purpose: paraphrase ("the shark film"), shortened titles, facts that no items table
-holds, and titles unknown to the catalogue (unless a quoted one is given as a source). So it
-under-reports the errors of free writers; it is a lower bound, not a judge.
+A checker of titles and attribute values in text, measured against the grammar teacher's labels
+(`labelled_quality`) and on sentences labelled by hand (`hand_labelled_quality`). Left out on
+purpose: paraphrase ("the shark film"), facts that no items table holds, and titles unknown to the
+catalogue (unless a quoted one is given as a source; `names` finds others). So it under-reports the
+errors of free writers; it is a lower bound, not a judge.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..tables import check
 from ..wording import plural
 from .inputs import check_least, check_texts, read_labels, samples_of
 from .mentions import Matcher, Mention, title_key
+from .roles import PEOPLE
 from .spelling import spell
 
 METRICS = (
@@ -45,9 +46,14 @@ _RELATION = re.compile(
 _RELATION_STEMS = ("ased", "nflu", "nspi", "dapt", "make", "quel", "ASED", "NFLU")
 # What stands between a title and words that describe this title: "Alien, a horror film".
 _APPOSITION = re.compile(
-    r"[\"',]*\s*,?\s*\(?(?:an?|the|which (?:is|was|has|stars)|that (?:is|was|has|stars)|is|was|has"
-    r"|stars|starring|directed|written|with|by)\s",
+    r"[\"',]*\s*,?\s*\(?(?:an?|the|which|that|where|whose|is|was|has|stars|starring|directed|written"
+    r"|with|by|from|of)\s|[\"']*\s\($",
     re.I,
+)
+# What stands between a person and a title that the person is said to belong to: "Tom Hanks in Big".
+_BELONGS = re.compile(
+    r"(?:'s? [\w-]+)?(?!.*\b(?:vein|style|spirit|manner|tradition|line|way)\b)"
+    r"(?:\s[\w-]+){0,4}?\s(?:in|from|of|directed|directs|made|helmed)\s[\"']?"
 )
 
 
@@ -80,7 +86,7 @@ class Grounding(Matcher):
           next comma or stop ("Alien, a horror film"), or right before it ("the comedy Airplane!").
           A value said of both ("a taste for comedies") is a claim about the item. What the
           catalogue does not list, the item lacks; an item not in the catalogue is not judged
-          (nan). Not seen: a right person in the wrong role (a director as an actor).
+          (nan). A right person in the wrong role (a director as an actor) is a wrong value.
         - unsupported_relation: "based on", "influenced by" and the like, before a catalogue title
           or a quotation; the tables hold no such relations. A history title counts only after a
           form of "be", because "based on Alien, ..." may speak of the recommendation.
@@ -151,7 +157,9 @@ class Grounding(Matcher):
         """Whether the value at `place` describes a title other than the item's."""
         value = found[place]
         if place + 1 < len(found) and found[place + 1].title not in ("", item):
-            if self._noun.fullmatch(text[value.end : found[place + 1].start]):
+            between = text[value.end : found[place + 1].start]
+            person = any(kind in PEOPLE for kind, _ in value.values)
+            if self._noun.fullmatch(between) or (person and _BELONGS.fullmatch(between)):
                 return True
         for other in reversed(found[:place]):
             if other.title:
