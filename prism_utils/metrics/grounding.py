@@ -46,14 +46,22 @@ _RELATION = re.compile(
 _RELATION_STEMS = ("ased", "nflu", "nspi", "dapt", "make", "quel", "ASED", "NFLU")
 # What stands between a title and words that describe this title: "Alien, a horror film".
 _APPOSITION = re.compile(
-    r"[\"',]*\s*,?\s*\(?(?:an?|the|which|that|where|whose|is|was|has|stars|starring|directed|written"
-    r"|with|by|from|of)\s|[\"']*\s\($",
+    r"[\"',]*\s*,?\s*\(?(?:an?|the|which|that|where|whose|is|was|has|had|stars|starred|starring"
+    r"|features|featured|directed|written|with|by|from|of)\s|[\"']*\s\($",
     re.I,
 )
 # What stands between a person and a title that the person is said to belong to: "Tom Hanks in Big".
 _BELONGS = re.compile(
-    r"(?:'s? [\w-]+)?(?!.*\b(?:vein|style|spirit|manner|tradition|line|way)\b)"
-    r"(?:\s[\w-]+){0,4}?\s(?:in|from|of|directed|directs|made|helmed)\s[\"']?"
+    r"(?:'s? [\w-]+|,? (?:(?:is |was )?the )?(?:directors?|stars?|makers?|leads?|actor|actress))?"
+    r"(?!.*\b(?:vein|style|spirit|manner|tradition|line|way)\b)"
+    r"(?:\s[\w-]+){0,4}?\s(?:in|from|of|behind|directed|directs|made|helmed)\s[\"']?"
+)
+_WITHIN = re.compile(r"\s(?:of|in)\s[\"']?")
+# Before another title: the item is said to share a person with it.
+_SAME_PERSON = re.compile(
+    r"\b(?:from|by|has|have|with|shares?) (?:the |its |their )?(?:same )?"
+    r"(?P<role>director|star|lead|lead actor|cast|author)s? (?:of|as|behind|with)\s[\"']?$",
+    re.I,
 )
 
 
@@ -138,6 +146,7 @@ class Grounding(Matcher):
                     and not self._said_of_another(text, found, place, item)
                     for place, m in enumerate(found)
                 )
+                or any(m.title != item and self._shares_nobody(text, m, facts) for m in found)
             )  # fmt: skip
             for true in {m.values & facts for m in found if m.values and m.title not in titles}:
                 both = [v for v in sorted(true) if not self._holders[v].isdisjoint(others)]
@@ -153,13 +162,28 @@ class Grounding(Matcher):
             float(groundings),
         )
 
+    def _shares_nobody(self, text: str, title: Mention, facts: Set[tuple[str, str]]) -> bool:
+        """Whether a text says "from the director of" a title that has another director."""
+        before = text[max(title.start - 40, 0) : title.start]
+        if not title.title or not before.rstrip(" \"'").endswith(("of", "as", "behind", "with")):
+            return False
+        said = _SAME_PERSON.search(before)
+        if said is None:
+            return False
+        role = said["role"].lower()
+        kind = role if role in ("director", "author") else "actor"
+        of_title = [self._facts.get(other, set()) for other in self._ids[title.title]]
+        theirs = {value for known in of_title for value in known if value[0] == kind}
+        return bool(theirs) and not theirs & facts
+
     def _said_of_another(self, text: str, found: list[Mention], place: int, item: str) -> bool:
         """Whether the value at `place` describes a title other than the item's."""
         value = found[place]
         if place + 1 < len(found) and found[place + 1].title not in ("", item):
             between = text[value.end : found[place + 1].start]
             person = any(kind in PEOPLE for kind, _ in value.values)
-            if self._noun.fullmatch(between) or (person and _BELONGS.fullmatch(between)):
+            belongs = _BELONGS if person else _WITHIN
+            if self._noun.fullmatch(between) or belongs.fullmatch(between):
                 return True
         for other in reversed(found[:place]):
             if other.title:

@@ -51,6 +51,7 @@ _HISTORY = re.compile(
 )
 _OPENS_SENTENCE = re.compile(r"(?:^|[.!?:]\s+)[\"']?$")
 _TIES = ("-", "‿")
+_TIED = frozenset("mid early late era directed led starring made helmed".split())
 
 # "the Star Wars saga" is no one film; "the Moon" is no title, but "the Moon remake" may be.
 _SERIES = re.compile(r"[\"']?\s(?:saga|series|franchise|trilogy|films|movies|universe|fan)\b")
@@ -239,12 +240,14 @@ class Matcher:
         for last, (length, key) in self._automaton.iter(codes):
             final = last // 3
             start, end = spans[final - length + 1][0], spans[final][1]
-            if tied and _hyphenated(lowered, start, end):
+            ties = _tied(lowered, start, end) if tied else []
+            if ties and not all(word in _TIED or self._is_genre(word) for word in ties):
                 continue
             written = text[start:end]
-            title, meant, open_, short = self._read.get((written, key)) or self._reading(
-                written, key
-            )
+            known = self._read.get((written, key)) or self._reading(written, key)
+            title, meant, open_, short = known
+            if ties:  # "horror-comedy", "mid-90s", "Spielberg-directed"
+                title, short = "", ()
             if title and not self._meant(spelled, start, end, title, expected):
                 title = ""
             if short and not title:
@@ -270,6 +273,10 @@ class Matcher:
             found = [mention for mention in found if mention.title or mention.values]
         return self._in_roles(text, found) if self._roles else found
 
+    def _is_genre(self, word: str) -> bool:
+        form = self._forms.get(word)
+        return form is not None and any(kind == "genre" for kind, _ in form.values)
+
     def _said(
         self,
         text: str,
@@ -287,7 +294,7 @@ class Matcher:
                 for kind, value in open_
                 if (kind == "decade" and year and roles.released(before, after))
                 or (kind in PEOPLE and name)
-                or (kind not in _CLOSED and _marked(kind, text, start, end))
+                or (kind not in _CLOSED and roles.presented(kind, value, before, after))
             }
         if plain and roles.denied(before):
             return frozenset()
@@ -324,7 +331,8 @@ class Matcher:
             if n in given and given[n] in self._roles:
                 placed[-1] = mention._replace(values=frozenset((given[n], v) for v in names))
             if n in given:
-                more = roles.second_role(text[mention.end : mention.end + 60])
+                start, end = mention.start, mention.end
+                more = roles.second_role(text[max(start - 40, 0) : start], text[end : end + 60])
                 if more in self._roles and more != given[n]:
                     values = frozenset((more, name) for name in names)
                     placed.append(mention._replace(values=values))
@@ -427,22 +435,11 @@ def _code(number: int) -> str:
     return chr(0x200 + (number >> 14)) + chr(0x80 + (number >> 7 & 127)) + chr(0x100 + number % 128)
 
 
-def _hyphenated(text: str, start: int, end: int) -> bool:
-    """Whether a hyphen ties text[start:end] to another word: no title in "Alien-like"."""
-    before, after = text[max(start - 2, 0) : start], text[end : end + 2]
-    return bool(
-        (text[start].isalnum() and before[1:] in _TIES and before[0].isalnum())
-        or (text[end - 1].isalnum() and after[:1] in _TIES and after[-1].isalnum())
-    )
-
-
-def _marked(kind: str, text: str, start: int, end: int) -> bool:
-    """Whether the words around text[start:end] present it as a value of `kind`."""
-    before, after = text[max(start - 40, 0) : start], text[end : end + 40]
-    name = re.escape(kind)
-    return bool(
-        re.search(
-            rf"(?:\b{name}s? (?:include|is|are|of)|listed under|about)\s+[\"']?$", before, re.I
-        )
-        or re.match(rf"[\"']?\s+(?:as (?:an?|its|their)|among (?:its|their)|{name})\b", after, re.I)
-    )
+def _tied(text: str, start: int, end: int) -> list[str]:
+    """The words that hyphens tie text[start:end] to: no title in "Alien-like"."""
+    words = []
+    if text[start].isalnum() and text[max(start - 1, 0) : start] in _TIES:
+        words += re.findall(r"\w+$", text[: start - 1])
+    if text[end - 1].isalnum() and text[end : end + 1] in _TIES:
+        words += re.findall(r"^\w+", text[end + 1 :])
+    return words

@@ -21,7 +21,7 @@ _BEFORE = {
         r"|in the director's chair) (?:is|was|we find|sits|sat|stands?)"
         r"|directorial (?:debut|effort|work) (?:of|by|from)"
         r"|(?:films?|movies?|pictures?|work|masterpiece|classic|comedy|drama|thriller|western|epic)"
-        r" (?:made )?by)\s[\"']?$",
+        r" (?:made )?by|director (?:of|behind) [^.;,]{1,50} (?:is|was))\s[\"']?$",
         re.I,
     ),
     "actor": re.compile(
@@ -33,6 +33,7 @@ _BEFORE = {
         r"|(?:lead|leading|main|title|supporting) (?:role|part|actor|actress)s?(?: \w+)? (?:is|was"
         r"|by|of|for|goes to|went to|taken by|played by|filled by)"
         r"|actors?|actress(?:es)?|star|leading (?:man|lady)|opposite|you (?:will |get to )?see"
+        r"|(?:star|stars|lead|leading (?:man|lady)|hero) (?:of|in) [^.;,]{1,50} (?:is|are|was|were)"
         r"|with)\s[\"']?$",
         re.I,
     ),
@@ -47,7 +48,8 @@ _FIRMLY_AFTER = {
     "director": re.compile(
         r",?\s(?:(?:serving|acting|credited|on board) )?as (?:its |the |their |a )?(?:co-)?director"
         r"|\s(?:at the helm|behind the camera|in the director's chair|(?:in the )?directing\b)"
-        r"|'s? (?:direction|directorial|directing)",
+        r"|'s? (?:direction|directorial|directing|[^.,;]{0,30} as (?:a |the )?director)"
+        r"|(?:,| is| was) the director (?:of|behind)\b|-(?:directed|helmed)\b",
         re.I,
     ),
     "actor": re.compile(
@@ -56,7 +58,8 @@ _FIRMLY_AFTER = {
         r"(?:cast|role|roles|lead|leads|part|parts|stars)\b"
         r"|on (?:the )?screen|in front of the camera|as (?:its |the |their |a )?(?:[\w-]+ )?"
         r"(?:star|lead|actor|actress|hero|heroine|villain|protagonist)\b|in it\b)"
-        r"|'s? (?:performance|acting|character|portrayal|role|turn)\b",
+        r"|'s? (?:performance|acting|character|portrayal|role|turn)\b|-starring\b"
+        r"|(?:,| is| was) the (?:star|lead) (?:of|in)\b",
         re.I,
     ),
     "author": re.compile(r",?\sas (?:its |the |their )?author", re.I),
@@ -73,7 +76,9 @@ _AFTER = {
         rf"(?:,? who)?\s(?:has |had )?{_ADVERB}(?:stars?|starred|co-stars?|co-starred|plays|played"
         r"|portrays|portrayed|acts|acted|appears|appeared|features|leads|headlines|shines"
         r"|(?:is|was) (?:also )?(?:its|the|their|one of the) (?:star|lead|leads|stars)"
-        r"|takes (?:on )?the (?:[\w-]+ )?(?:role|lead|part)"
+        r"|takes? (?:on )?(?:the|its|a) (?:[\w-]+ )?(?:role|lead|part)|taking the (?:role|lead)"
+        r"|(?:gives|delivers|turns in|gave) (?:an?|his|her|one of)[^.,;]{0,30}"
+        r" (?:performances?|turn)"
         r"|has (?:a|the) (?!small|bit|tiny|minor)[\w-]+ (?:role|part))\b",
         re.I,
     ),
@@ -88,22 +93,45 @@ _TOO = re.compile(
 )
 _TOO_ROLE = {"d": "director", "h": "director", "s": "actor", "p": "actor", "a": "actor",
              "w": "author"}  # fmt: skip
+_BOTH = re.compile(r"\b(?:directed by|director) and (?:also )?(?:star(?:ring)?|featuring) $", re.I)
 _JOINED = re.compile(r",?\s(?:and|or|&|as well as|alongside|opposite)\s|,\s")
 
 _DENIED = re.compile(
     r"\b(?:(?:not|\w+n't)\s(?!only\b|just\b|merely\b|simply\b)|(?:no|never|neither|nor|without"
-    r"|rather than|instead of|hardly|far from|anything but|nothing like|nothing of)\s)"
-    r"(?:(?:be|an?|the|really|quite|exactly|any|your|usual|typical|so much|another|much of)\s)*"
+    r"|rather than|instead of|hardly|far from|anything but|nothing like|nothing of|unlike|less"
+    r"|(?:tired|weary|sick|enough|bored) (?:of|with)|in contrast to|more than|after (?:so many|all)"
+    r"|(?:change|departure|break|switch|move|step) (?:away )?from)\s)"
+    r"(?:(?:be|an?|the|all|those|these|really|quite|exactly|any|your|usual|typical|so much|another"
+    r"|much of|a lot of|many)\s)*"
     r"(?:[\w-]+\s)?[\"']?$",
     re.I,
+)
+_DENYING = frozenset(
+    "not no never neither nor without than of hardly from but like unlike less with to many "
+    "all".split()
 )
 _SETTING = re.compile(
     r"\b(?i:sets?|setting|takes? (?:us|you|place|viewers)|taking place|plays out|unfolds"
     r"|(?:story|tale|world|portrait|memory|memories|spirit|picture|life|feel|style) (?:of|in)|about"
-    r"|during|evok\w+|recreat\w+|nostalgi\w+|back to|homage to|throwback to)"
+    r"|during|evok\w+|recreat\w+|nostalgi\w+|(?<!dates )(?<!dating )(?<!date )back to|homage to"
+    r"|throwback to)"
     r"(?:\s[a-z-]+){0,3}\s[\"']?$"
 )
 _AGED = re.compile(r"\b(?:his|her|their|your|my|our)\s(?:early |late |mid-?\s?)?$", re.I)
+# What is told of, with others in a list; a word that goes on to a noun ("of good people") is not.
+_TOLD = re.compile(
+    r"\b(?:deal(?:s|ing)? with|tackl(?:es|ing)|explor(?:es|ing)|revolv(?:es|ing) around|driven by"
+    r"|cent(?:re|er)(?:s|d|ed)? (?:on|around)|focus(?:es|ed|ing)? on|turns on|about|include"
+    r"|(?:story|stories|tale|tales|study|portrait|themes?|exploration|world|mix|blend) of"
+    r"|set (?:in|at|around|during))\s"
+    r"(?:(?:an?|the)\s)?(?:[\w' -]+,?\s(?:and|or)\s|[\w' -]+,\s){0,2}[\"']?$",
+    re.I,
+)
+_HOLDS = re.compile(r"\b(?:has|have|full of|featur(?:es|ing)|with|needs)\s(?:real\s)?$", re.I)
+_ENDS = re.compile(
+    r"\s*(?:[.,;:!?)\"']|$)|\s(?:and|or|in|on|at|as|with|that|which|for|too|but|just|like|from|set"
+    r"|to|than)\b"
+)
 _SORT = (
     r"(?:films?|movies?|classics?|hits?|pictures?|flicks?|releases?|productions?|gems?|comed(?:y|ies)"
     r"|dramas?|thrillers?|westerns?|romances?|musicals?|epics?|blockbusters?|stor(?:y|ies)"
@@ -144,8 +172,10 @@ def role(before: str, after: str, next_to: str) -> str:
     return next_to
 
 
-def second_role(after: str) -> str:
-    """The role that "..., who also directed it" behind a name adds, "" for none."""
+def second_role(before: str, after: str) -> str:
+    """The role that "..., who also directed it" or "directed by and starring" adds, "" for none."""
+    if _BOTH.search(before):
+        return "director"
     found = _TOO.match(after)
     return _TOO_ROLE[found[1][0].lower()] if found else ""
 
@@ -157,6 +187,9 @@ def joined(between: str) -> bool:
 
 def denied(before: str) -> bool:
     """Whether the words before a value deny it: "not a horror film"."""
+    words = before.lower().split()
+    if _DENYING.isdisjoint(words) and "n't" not in before:  # far cheaper than the search
+        return False
     return _DENIED.search(before) is not None
 
 
@@ -183,3 +216,16 @@ def one_name(before: str, after: str) -> bool:
     if _PART_OF_NAME.search(before) and not _NO_NAME.search(before):
         return False
     return bool(_PERSONAL.match(after) or role(before, after, ""))
+
+
+def presented(kind: str, value: str, before: str, after: str) -> bool:
+    """Whether the words around a value, a free word such as a tag, present it as one of `kind`."""
+    name = re.escape(kind)
+    if re.search(
+        rf"(?:\b{name}s? (?:include|is|are|of)|listed under|about)\s+[\"']?$", before, re.I
+    ):
+        return True
+    if re.match(rf"[\"']?\s+(?:as (?:an?|its|their)|among (?:its|their)|{name})\b", after, re.I):
+        return True
+    told = _TOLD.search(before) or (value.endswith("s") and _HOLDS.search(before))
+    return bool(told and _ENDS.match(after))

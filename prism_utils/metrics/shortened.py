@@ -25,7 +25,7 @@ _MARKS = re.compile(r"[!?.,:;'*]+")
 _COUNT = re.compile(
     r"(?:(?:the )?(?:part|episode|chapter|vol\.?|volume|book|no\.?|number|season|series|movie|film"
     r"|beginning|final chapter|next generation|sequel|musical|motion picture|director's cut"
-    r"|extended edition|special edition)\b ?)?[\dIVX]*\.?",
+    r"|extended edition|special edition)\b ?)?(?:[\dIVX]*|one|two|three|four)\.?",
     re.I,
 )
 _ROMAN = {"II": "2", "III": "3", "IV": "4", "V": "5", "VI": "6", "VII": "7", "VIII": "8",
