@@ -21,7 +21,7 @@ from .inputs import check_texts
 from .numbers import LIKED, NAMED, QUOTES
 from .roles import PEOPLE
 from .shortened import keeps_capitals, names_without_accents, short_titles, unique_surnames
-from .spelling import Spelled, spell
+from .spelling import Spelled, spell, tied_words
 
 # Names of people are written with their capitals, other kinds match in any case. These kinds have
 # a closed vocabulary; all others (theme, category, ...) are free words such as "good".
@@ -50,7 +50,6 @@ _HISTORY = re.compile(
     r"(?:your|viewing|watch|watching|reading|user's|users?|their|my|own)\s+$", re.I
 )
 _OPENS_SENTENCE = re.compile(r"(?:^|[.!?:]\s+)[\"']?$")
-_TIES = ("-", "‿")
 _TIED = frozenset("mid early late era directed led starring made helmed".split())
 
 # "the Star Wars saga" is no one film; "the Moon" is no title, but "the Moon remake" may be.
@@ -170,6 +169,16 @@ class Matcher:
         self._numbers = {key for key in self._ids if not _LETTER.search(key)}
         self._read: dict[tuple[str, str], Reading] = {}  # what `_reading` has answered
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """item id -> title."""
+        return self._titles
+
+    @property
+    def values(self) -> Set[tuple[str, str]]:
+        """(kind, value) of all attributes of the catalogue."""
+        return self._holders.keys()
+
     def _form(self, key: str) -> _Form:
         return self._forms.setdefault(key, _Form(set(), {}, {}))
 
@@ -240,7 +249,7 @@ class Matcher:
         for last, (length, key) in self._automaton.iter(codes):
             final = last // 3
             start, end = spans[final - length + 1][0], spans[final][1]
-            ties = _tied(lowered, start, end) if tied else []
+            ties = tied_words(lowered, start, end) if tied else []
             if ties and not all(word in _TIED or self._is_genre(word) for word in ties):
                 continue
             written = text[start:end]
@@ -433,13 +442,3 @@ def _code(number: int) -> str:
     children up one by one, has as many of them as there are words.
     """
     return chr(0x200 + (number >> 14)) + chr(0x80 + (number >> 7 & 127)) + chr(0x100 + number % 128)
-
-
-def _tied(text: str, start: int, end: int) -> list[str]:
-    """The words that hyphens tie text[start:end] to: no title in "Alien-like"."""
-    words = []
-    if text[start].isalnum() and text[max(start - 1, 0) : start] in _TIES:
-        words += re.findall(r"\w+$", text[: start - 1])
-    if text[end - 1].isalnum() and text[end : end + 1] in _TIES:
-        words += re.findall(r"^\w+", text[end + 1 :])
-    return words
