@@ -44,7 +44,7 @@ _ORDINARY = frozenset(
     "god moon sun bible internet renaissance victorian edwardian gothic nazi nazis sci-fi part "
     "episode chapter volume vol mr mrs ms dr sir lady king queen prince princess oz gotham".split()
 )
-_WORD = r"[A-ZÀ-ÖØ-Þ](?:[\w'-]|\.(?=\w|\s[A-Z]))*"
+_WORD = r"(?:(?:Mr|Mrs|Ms|Dr|St)\.|[A-ZÀ-ÖØ-Þ](?:[\w'-]|(?<=\b[A-Z])\.|\.(?=\w))*)"
 _LINK = (
     r"(?:of the|in the|on the|to the|of|the|in|on|a|an|to|for|de|del|di|la|von|van|with|from|at)"
 )
@@ -65,6 +65,12 @@ _WEAK = re.compile(
     r"\b(?:like|unlike|after|try|such as|including|than|beside|recommends?|recommended|suggests?"
     r"|suggested|picked|recalls?|vein of|spirit of|know|have|line from|next to|given|since)\s$",
     re.I,
+)
+# "dishes such as ..." gives examples of other things than films.
+_EXAMPLE = re.compile(
+    r"\b(?!(?:films?|movies?|titles?|classics|hits|comedies|dramas|thrillers|westerns|musicals|books?"
+    r"|novels?|shows|series|favou?rites|stories|is|was|as)\b)[a-z]\w*s,?\s"
+    r"(?:like|such as|including)\s$"
 )
 _OPENS = re.compile(r"(?:^|[.!?:;]\s+|\n)[\"']?$")
 _SUBJECT = re.compile(
@@ -170,7 +176,8 @@ class Names:
         kind = role(before, after, "")
         if kind and (several or (kind == "director" and _NAMED_BY.search(before))):
             return kind if kind in self._kinds else ""
-        if _STRONG.search(before) or (several and _WEAK.search(before)):
+        weak = several and _WEAK.search(before) and not _EXAMPLE.search(before)
+        if weak or _STRONG.search(before):
             return "title"
         opens = _OPENS.search(before) is not None
         return "title" if opens and several and _SUBJECT.match(after) else ""
