@@ -18,14 +18,14 @@ from ..errors import InputError
 from ..statistics import bootstrap_means, bootstrap_totals, interval, jackknife, user_groups
 from ..statistics import user_ids as users_of
 from ..tables import check
-from . import diversity, overlap
-from .grounding import Grounding
+from . import diversity, overlap, st2exp
 from .inputs import ReferenceMetric, check_draws, check_texts, golden_texts, long_scores
+from .receipts import Auditor
 
 COLUMNS = ("system", "metric", "value", "low", "high", "n", "floor_shuffled", "floor_constant",
            "lift")  # fmt: skip
 LOWER_IS_BETTER = frozenset(
-    {"foreign_title", "wrong_attribute", "unsupported_relation", "div", "self_bleu"}
+    {"foreign_title", "wrong_attribute", "unsupported_relation", "div", "self_bleu", *st2exp.CLAIMS}
 )
 CORPUS = {"corpus_bleu1": 1, "corpus_bleu4": 4}  # metric of all texts together -> n-gram order
 _KEYS = ["sample_id", "system"]
@@ -55,7 +55,8 @@ def evaluate(
     seed: int = 0,
     progress: bool = False,
 ) -> Evaluation:
-    """Score explanations of any systems by grounding, overlap, diversity and, if given, semantic.
+    """Score explanations of any systems by grounding, statements, overlap, diversity and,
+    if given, semantic.
 
     `references` are explanations of one system, one for each explained sample; without them there
     is neither overlap nor `semantic`. The table's columns (`COLUMNS`):
@@ -80,15 +81,17 @@ def evaluate(
         compared = [explanations, shuffled(explanations, seed), constant(references, seed)]
     texts = sum(map(len, [explanations, *compared, explanations]))
     with tqdm(total=texts, desc="grounding", disable=not progress, unit="text") as bar:
-        grounding = Grounding(items, noun)
+        grounding = Auditor(items, noun)
         scores = [grounding.score(explanations, samples)]
+        scores.append(st2exp.score(explanations, samples, auditor=grounding))
         features = diversity.find_features(explanations, items, matcher=grounding)
         scores.append(diversity.fmr(explanations, samples, items, features=features))
         bar.update(len(explanations))
         rows = []
         if references is not None:
             bar.set_description("overlap")
-            measured = [_compare(told, references, semantic, stemmer, bar) for told in compared]
+            found = _Compared(references, samples, grounding, semantic, stemmer, bar)
+            measured = [found.scores(told) for told in compared]
             scores.append(measured[0][0])
             rows.append(_corpus(measured[0][1], users, resamples, seed))
             floors = _floors(explanations, *measured[1:])
@@ -114,29 +117,36 @@ def evaluate(
     return Evaluation(every, table.reindex(columns=list(COLUMNS)).reset_index(drop=True))
 
 
-def _compare(
-    explanations: pd.DataFrame,
-    references: pd.DataFrame,
-    semantic: ReferenceMetric | None,
-    stemmer: bool,
-    bar: tqdm,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All scores against references, and the n-gram counts that corpus BLEU is made of."""
-    place = pd.Index(references["sample_id"])
-    scores, counts = [], []
-    for start in range(0, len(explanations), _CHUNK):
-        chunk = explanations.iloc[start : start + _CHUNK]
-        golden = references.iloc[np.unique(place.get_indexer(chunk["sample_id"]))]
-        scores.append(overlap.rouge(chunk, golden, stemmer=stemmer))
-        scores.append(overlap.set_rouge(chunk, golden))
-        counts.append(overlap.bleu_statistics(chunk, golden))
-        scores.append(_sentence_bleu(counts[-1]))
-        bar.update(len(chunk))
-    if semantic is not None and len(explanations):
-        scores.append(semantic.score(explanations, references))
-    if not scores:
-        return pd.DataFrame(), pd.DataFrame()
-    return pd.concat(scores, ignore_index=True), pd.concat(counts, ignore_index=True)
+@dataclass(frozen=True)
+class _Compared:
+    """What texts are compared with, and by which metrics."""
+
+    references: pd.DataFrame
+    samples: pd.DataFrame
+    auditor: Auditor
+    semantic: ReferenceMetric | None
+    stemmer: bool
+    bar: tqdm
+
+    def scores(self, explanations: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """All scores against references, and the n-gram counts that corpus BLEU is made of."""
+        place = pd.Index(self.references["sample_id"])
+        scores, counts = [], []
+        for start in range(0, len(explanations), _CHUNK):
+            chunk = explanations.iloc[start : start + _CHUNK]
+            golden = self.references.iloc[np.unique(place.get_indexer(chunk["sample_id"]))]
+            scores.append(overlap.rouge(chunk, golden, stemmer=self.stemmer))
+            scores.append(overlap.set_rouge(chunk, golden))
+            counts.append(overlap.bleu_statistics(chunk, golden))
+            scores.append(_sentence_bleu(counts[-1]))
+            told = st2exp.score(chunk, self.samples, golden, auditor=self.auditor)
+            scores.append(told[told["metric"].isin(st2exp.COMPARED)])
+            self.bar.update(len(chunk))
+        if self.semantic is not None and len(explanations):
+            scores.append(self.semantic.score(explanations, self.references))
+        if not scores:
+            return pd.DataFrame(), pd.DataFrame()
+        return pd.concat(scores, ignore_index=True), pd.concat(counts, ignore_index=True)
 
 
 def _sentence_bleu(counts: pd.DataFrame) -> pd.DataFrame:
