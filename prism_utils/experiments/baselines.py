@@ -24,6 +24,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "pepler": {"kind": "pepler"},
     "nearest": {"kind": "nearest"},
     "frame": {"kind": "frame"},
+    "facts-template": {"kind": "facts-template"},
 }
 _TOLD = ["sample_id", "system", "text"]
 
@@ -64,7 +65,7 @@ def fit_all(
         for name, entry in wanted.items():
             options = dict(entry)
             kind, own = options.pop("kind"), options.pop("recipe", {})
-            if number and kind in ("nearest", "frame"):
+            if number and kind in students.FLOORS:
                 continue
             if kind == "prism":
                 options = {**student_options, **options}
