@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,6 @@ from ..metrics.receipts import Audit, Auditor
 from ..students.inputs import read_parts, whole
 from ..students.options import judged
 from .asked import Asked, of_requests
-
-if TYPE_CHECKING:
-    from . import Backend, Explanation
 
 CHOICES = ("keep", "retry", "floor")
 CANDIDATES = 4  # beams, and so many texts, among which a retry looks
@@ -58,15 +55,16 @@ class Receipts:
 
     def check(
         self,
-        answers: list[Explanation],
+        answers: list[Any],
         asked: Asked,
         unsupported: str,
         candidates: Callable[[Sequence[int]], list[list[tuple[str, int]]]],
         count_tokens: Callable[[str], int],
-    ) -> list[Explanation]:
+    ) -> list[Any]:
         """Answers with their audits; those with an unsupported claim are kept or replaced.
 
-        candidates: numbers of answers -> texts and tokens of each, the likeliest first.
+        answers: `Explanation`s. candidates: numbers of answers -> texts and tokens of each, the
+        likeliest first.
         """
         of_each = list(zip(asked.histories, asked.items, strict=True))
         told = zip((answer.text for answer in answers), of_each, strict=True)
@@ -103,7 +101,7 @@ class Receipts:
         return None
 
 
-def check_choice(unsupported: Any, backend: Backend) -> None:
+def check_choice(unsupported: Any, backend: Any) -> None:
     """Raise `InputError` for a choice that is none, or that the backend cannot serve."""
     if unsupported not in CHOICES:
         hint = nearest(str(unsupported), CHOICES)
@@ -116,7 +114,7 @@ def check_choice(unsupported: Any, backend: Backend) -> None:
 
 
 def candidates(
-    backend: Backend,
+    backend: Any,
     tokenizer: Any,
     batch_size: int,
     inputs: Sequence[Sequence[int]],

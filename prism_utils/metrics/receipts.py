@@ -47,6 +47,10 @@ _REASON = re.compile(
     r"|(?:^|[.,;:!?(]\s|\b(?:because|since|as|and|just|much|is)\s)like)\s[\"']?$",
     re.I,
 )
+_LAST = frozenset(
+    "enjoyed liked loved watched saw seen read played visited bought chose chosen finished know "
+    "after find beside of by from with to includes holds has like".split()
+)
 _REASON_BEFORE = re.compile(
     rf"[\"']?(?:,?\s(?:which|that) you(?:'ve|\s(?:have|had|already))*\s{_DID}"
     r"|\s(?:from|in) your history|\sis yours already|\scould be the start of)\b",
@@ -179,7 +183,8 @@ class Auditor(Grounding):
         return self._of_title.get(name) or self._of_title.get(name.strip(), name)
 
     def _audit(self, text: str, history: Sequence[str], item: str) -> Audit:
-        item, past = self.id_of(item), [self.id_of(name) for name in dict.fromkeys(history)]
+        item, known = self.id_of(item), self._titles
+        past = [name if name in known else self.id_of(name) for name in dict.fromkeys(history)]
         read = self.read(text, item, past)
         whole = read.spelled.text
         inside = {n for start, end, _ in read.relations for n in range(start, end)}
@@ -299,7 +304,10 @@ class Auditor(Grounding):
                 break
             place -= 1
         start = found[place].start
-        return bool(_REASON.search(text[max(start - 60, 0) : start]))
+        before = text[max(start - 60, 0) : start]
+        words = before.rstrip("\"' ").split()
+        # the last word first: a search at each letter is what costs
+        return bool(words and words[-1].lower().lstrip("(") in _LAST and _REASON.search(before))
 
 
 _shared: list[Auditor] = []  # in a worker process: the auditor that it was started with

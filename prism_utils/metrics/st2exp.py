@@ -9,6 +9,9 @@ then. A text that lists every fact it can is not punished: its length is for oth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -18,7 +21,6 @@ from .receipts import SUPPORTED, UNSUPPORTED, Audit, Auditor
 #: st2exp_p: supported among the claims that can be judged. st2exp_r: of the golden explanation's
 #: claims that are not unsupported, those that the text makes too. st2exp_f1: their harmonic mean.
 METRICS = ("st2exp_p", "st2exp_r", "st2exp_f1")
-COMPARED = METRICS[1:]  # with the golden explanation
 #: unsupported: 1 for a text with an unsupported claim of whatever kind. itself: 1 for a text that
 #: gives the item as a reason for itself.
 CLAIMS = ("unsupported", "itself")
@@ -41,13 +43,20 @@ def statements(audit: Audit) -> dict[tuple[str, str, str], str]:
     return found
 
 
+class _Told(NamedTuple):
+    """What one text claims, and whether anything in it is unsupported or its own reason."""
+
+    claims: dict[tuple[str, str, str], str]
+    unsupported: bool
+    itself: bool
+
+
 def score(
     explanations: pd.DataFrame,
     samples: pd.DataFrame,
     references: pd.DataFrame | None = None,
     *,
     auditor: Auditor,
-    workers: int = 1,
 ) -> pd.DataFrame:
     """Scores of `CLAIMS` and st2exp_p, and with `references` of all `METRICS`, for each text.
 
@@ -56,29 +65,35 @@ def score(
     nothing. Raises `InputError` for an explanation without sample or reference.
     """
     about = samples_of(explanations, samples)
-
-    def audits(texts: list[str]) -> list[Audit]:
-        asked = zip(texts, about["history"], about["item_id"], strict=True)
-        return auditor.audit_all(asked, workers=workers)
-
-    told = audits(explanations["text"].tolist())
-    made = [statements(audit) for audit in told]
-    judged = [[v for v in claims.values() if v in _ORDER] for claims in made]
-    precision = np.array([np.mean([v == SUPPORTED for v in j]) if j else np.nan for j in judged])
+    told = _read(explanations["text"], about, auditor)
+    judged = [[v for v in one.claims.values() if v in _ORDER] for one in told]
+    precision = np.array([v.count(SUPPORTED) / len(v) if v else np.nan for v in judged])
     values = {
-        "unsupported": [float(not audit.supported) for audit in told],
-        "itself": [float(any(c.reason == "itself" for c in audit.claims)) for audit in told],
+        "unsupported": np.array([one.unsupported for one in told]),
+        "itself": np.array([one.itself for one in told]),
         "st2exp_p": precision,
     }
     if references is not None:
-        golden = [
-            {claim for claim, verdict in statements(audit).items() if verdict != UNSUPPORTED}
-            for audit in audits(golden_texts(explanations, references))
-        ]
-        both = zip(golden, made, strict=True)
-        recall = np.array([len(g & m.keys()) / len(g) if g else np.nan for g, m in both])
+        golden = _read(golden_texts(explanations, references), about, auditor)
+        values["st2exp_r"] = recall = np.array([*map(_recall, told, golden)])
         precision = np.nan_to_num(precision)
         total = precision + recall
-        f1 = 2 * precision * recall / np.where(total == 0, 1, total)
-        values |= {"st2exp_r": recall, "st2exp_f1": f1}
+        values["st2exp_f1"] = 2 * precision * recall / np.where(total == 0, 1, total)
     return long_scores(explanations, pd.DataFrame(values, dtype=float))
+
+
+def _read(texts: Iterable[str], about: pd.DataFrame, auditor: Auditor) -> list[_Told]:
+    """What each text claims; several of one sample that are alike are read once."""
+    keys = list(zip(about["sample_id"], texts, strict=True))
+    asked = zip(keys, about["history"], about["item_id"], strict=True)
+    new = {key: (key[1], past, item) for key, past, item in asked}
+    read = {}
+    for key, audit in zip(new, auditor.audit_all(new.values()), strict=True):
+        itself = any(claim.reason == "itself" for claim in audit.claims)
+        read[key] = _Told(statements(audit), not audit.supported, itself)
+    return [read[key] for key in keys]
+
+
+def _recall(told: _Told, golden: _Told) -> float:
+    wanted = {claim for claim, verdict in golden.claims.items() if verdict != UNSUPPORTED}
+    return len(wanted & told.claims.keys()) / len(wanted) if wanted else float("nan")

@@ -55,15 +55,14 @@ def evaluate(
     seed: int = 0,
     progress: bool = False,
 ) -> Evaluation:
-    """Score explanations of any systems by grounding, statements, overlap, diversity and,
-    if given, semantic.
+    """Score explanations of any systems: grounding, statements, overlap, diversity, `semantic`.
 
     `references` are explanations of one system, one for each explained sample; without them there
-    is neither overlap nor `semantic`. The table's columns (`COLUMNS`):
+    is neither overlap nor `semantic`, and of statements no recall. The table's columns (`COLUMNS`):
     value, a mean over explanations (corpus BLEU and the set metrics of `diversity`: one value of
     all texts); low and high, its 95% interval with users resampled (set metrics: a jackknife over
-    20 groups of users, see `statistics.jackknife`); n, explanations with a value; for metrics that
-    use references floor_shuffled and floor_constant (`shuffled`, `constant`) and lift, value above
+    20 groups of users, see `statistics.jackknife`); n, explanations with a value; for overlap and
+    `semantic` floor_shuffled and floor_constant (`shuffled`, `constant`) and lift, value above
     the larger floor; nan for others.
     Raises `InputError` for explanations without sample or reference.
     """
@@ -83,15 +82,14 @@ def evaluate(
     with tqdm(total=texts, desc="grounding", disable=not progress, unit="text") as bar:
         grounding = Auditor(items, noun)
         scores = [grounding.score(explanations, samples)]
-        scores.append(st2exp.score(explanations, samples, auditor=grounding))
+        scores.append(st2exp.score(explanations, samples, references, auditor=grounding))
         features = diversity.find_features(explanations, items, matcher=grounding)
         scores.append(diversity.fmr(explanations, samples, items, features=features))
         bar.update(len(explanations))
         rows = []
         if references is not None:
             bar.set_description("overlap")
-            found = _Compared(references, samples, grounding, semantic, stemmer, bar)
-            measured = [found.scores(told) for told in compared]
+            measured = [_compare(told, references, semantic, stemmer, bar) for told in compared]
             scores.append(measured[0][0])
             rows.append(_corpus(measured[0][1], users, resamples, seed))
             floors = _floors(explanations, *measured[1:])
@@ -117,36 +115,29 @@ def evaluate(
     return Evaluation(every, table.reindex(columns=list(COLUMNS)).reset_index(drop=True))
 
 
-@dataclass(frozen=True)
-class _Compared:
-    """What texts are compared with, and by which metrics."""
-
-    references: pd.DataFrame
-    samples: pd.DataFrame
-    auditor: Auditor
-    semantic: ReferenceMetric | None
-    stemmer: bool
-    bar: tqdm
-
-    def scores(self, explanations: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """All scores against references, and the n-gram counts that corpus BLEU is made of."""
-        place = pd.Index(self.references["sample_id"])
-        scores, counts = [], []
-        for start in range(0, len(explanations), _CHUNK):
-            chunk = explanations.iloc[start : start + _CHUNK]
-            golden = self.references.iloc[np.unique(place.get_indexer(chunk["sample_id"]))]
-            scores.append(overlap.rouge(chunk, golden, stemmer=self.stemmer))
-            scores.append(overlap.set_rouge(chunk, golden))
-            counts.append(overlap.bleu_statistics(chunk, golden))
-            scores.append(_sentence_bleu(counts[-1]))
-            told = st2exp.score(chunk, self.samples, golden, auditor=self.auditor)
-            scores.append(told[told["metric"].isin(st2exp.COMPARED)])
-            self.bar.update(len(chunk))
-        if self.semantic is not None and len(explanations):
-            scores.append(self.semantic.score(explanations, self.references))
-        if not scores:
-            return pd.DataFrame(), pd.DataFrame()
-        return pd.concat(scores, ignore_index=True), pd.concat(counts, ignore_index=True)
+def _compare(
+    explanations: pd.DataFrame,
+    references: pd.DataFrame,
+    semantic: ReferenceMetric | None,
+    stemmer: bool,
+    bar: tqdm,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All scores against references, and the n-gram counts that corpus BLEU is made of."""
+    place = pd.Index(references["sample_id"])
+    scores, counts = [], []
+    for start in range(0, len(explanations), _CHUNK):
+        chunk = explanations.iloc[start : start + _CHUNK]
+        golden = references.iloc[np.unique(place.get_indexer(chunk["sample_id"]))]
+        scores.append(overlap.rouge(chunk, golden, stemmer=stemmer))
+        scores.append(overlap.set_rouge(chunk, golden))
+        counts.append(overlap.bleu_statistics(chunk, golden))
+        scores.append(_sentence_bleu(counts[-1]))
+        bar.update(len(chunk))
+    if semantic is not None and len(explanations):
+        scores.append(semantic.score(explanations, references))
+    if not scores:
+        return pd.DataFrame(), pd.DataFrame()
+    return pd.concat(scores, ignore_index=True), pd.concat(counts, ignore_index=True)
 
 
 def _sentence_bleu(counts: pd.DataFrame) -> pd.DataFrame:
