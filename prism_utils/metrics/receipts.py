@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -187,7 +187,6 @@ class Auditor(Grounding):
         past = [name if name in known else self.id_of(name) for name in dict.fromkeys(history)]
         read = self.read(text, item, past)
         whole = read.spelled.text
-        inside = {n for start, end, _ in read.relations for n in range(start, end)}
         claims = [
             self._claim(read, start, end, "relation", "", self._named(title, whole[start:end]),
                         reason="relation")
@@ -195,13 +194,15 @@ class Auditor(Grounding):
         ]  # fmt: skip
         own = self._own_reasons(read)
         for place, mention in enumerate(read.found):
-            if mention.start in inside:
+            if read.relations and any(a <= mention.start < b for a, b, _ in read.relations):
                 continue
             if mention.title and not (read.facts and mention.values & read.facts):
                 claims.append(self._title(read, past, item, mention, place in own))
             else:
                 claims.append(self._value(read, past, item, mention, place))
-        return Audit(text, tuple(sorted(claims, key=lambda claim: claim.start)))
+        if read.relations:
+            claims.sort(key=lambda claim: claim.start)
+        return Audit(text, tuple(claims))
 
     def _claim(
         self,
@@ -248,28 +249,31 @@ class Auditor(Grounding):
         ids = self._ids.get(key)
         if ids is None:
             return tuple(name for name in past if title_key(name) == key)
-        return tuple(name for name in past if name in ids)
+        return () if ids.isdisjoint(read.past) else tuple([n for n in past if n in ids])
 
     def _value(self, read: Read, past: list[str], item: str, mention: Mention, place: int) -> Claim:
         values, facts = mention.values, read.facts
         by_item, verdict, reason = False, "", ""
-        asked: Sequence[str] = [name for name in past if name != item]
+        among: Collection[str] = read.past
         if facts is None:
             verdict = UNKNOWN
         elif values & facts:
             by_item, values = True, values & facts
         elif other := read.strange[place]:
-            asked = self._cited(read, past, other)
+            among = self._cited(read, past, other)
             if other not in self._ids:
                 verdict = UNKNOWN  # of a title that no catalogue holds
             else:
-                reason = "other" if asked else "foreign"
+                reason = "other" if among else "foreign"
         else:
-            asked, reason = (), "lacking"
+            among, reason = (), "lacking"
         pair = min(values)
         by: tuple[str, ...] = ()
         for one in sorted(values):  # a name that directs and acts is one claim
-            if by := tuple(name for name in asked if name in self._holders[one]):
+            holders = self._holders[one]
+            if not holders.isdisjoint(among):
+                by = tuple([n for n in past if n in holders and n in among and n != item])
+            if by:
                 pair = one
                 break
         if by and reason == "other":
