@@ -116,6 +116,13 @@ def test_what_the_catalogue_does_not_hold_is_unknown_or_found_as_written():
     assert (of["names_item"], of["cites_history"], of["foreign_title"]) == (1, 1, 1)  # Jaws
 
 
+def test_no_claim_overlaps_another():
+    text = 'Alien is based on "a tale inspired by "Jaws, a horror film" and inspired by Big.'
+    spans = [(c.start, c.end) for c in AUDITOR.audit(text, HISTORY, "a").claims]
+    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert len(spans) == 5
+
+
 def test_an_audit_is_json_and_its_rendering_says_in_words_what_it_shows_in_colour():
     items = ITEMS.assign(title=ITEMS["title"].replace("Big", "Big <b>&"))
     audit = Auditor(items).audit("Big <b>& is a crime film, like Jaws.", ["j"], "b")

@@ -223,6 +223,8 @@ def _relations(
     starts = {mention.start: mention for mention in found if mention.title}
     told: list[tuple[int, int, Mention | None]] = []
     for match in _RELATION.finditer(text):
+        if told and match.start() < told[-1][1]:
+            continue  # within a quotation
         named = starts.get(match.end())
         if named is None and match["quote"] is not None:
             quoted = _QUOTED.match(text, match.end())

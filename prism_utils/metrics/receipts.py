@@ -270,7 +270,7 @@ class Auditor(Grounding):
         pair = min(values)
         by: tuple[str, ...] = ()
         for one in sorted(values):  # a name that directs and acts is one claim
-            holders = self._holders[one]
+            holders = self._holders.get(one, set())
             if not holders.isdisjoint(among):
                 by = tuple([n for n in past if n in holders and n in among and n != item])
             if by:
