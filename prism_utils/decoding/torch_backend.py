@@ -25,8 +25,7 @@ from ..students.inputs import whole
 from ..students.prism import PrismConfig, PrismForConditionalGeneration
 from .shape import check_lengths
 
-# Whatever a generation_config says: what comes back is a text for each request.
-_ONE_TEXT = {"num_return_sequences": 1, "return_dict_in_generate": False}
+_PLAIN = {"return_dict_in_generate": False}  # whatever a generation_config says
 
 _SIZES = ("vocab_size", "d_model", "max_position_embeddings", "encoder_layers", "decoder_layers",
           "encoder_attention_heads", "decoder_attention_heads", "encoder_ffn_dim",
@@ -74,11 +73,13 @@ class TorchBackend:
         users: np.ndarray,
         *,
         max_new_tokens: int,
+        returned: int = 1,
         **options: Any,
     ) -> list[list[int]]:
         """New tokens of each input, the end token included and the start token not.
 
-        inputs: token ids, one list a sample. users: (batch,) rows of the user table.
+        inputs: token ids, one list a sample. users: (batch,) rows of the user table. returned:
+        texts of each input, one after the other and the likeliest first; needs as many beams.
         """
         config, device = self.model.config, self.model.device
         longest = max(map(len, inputs))
@@ -93,7 +94,8 @@ class TorchBackend:
             attention_mask=mask.to(device),
             user_ids=torch.as_tensor(users, device=device),
             max_new_tokens=max_new_tokens,
-            **{"num_beams": 1, "do_sample": False, **options, **_ONE_TEXT},
+            **{"num_beams": 1, "do_sample": False, **options, **_PLAIN},
+            num_return_sequences=returned,
         )
         ends = self.model.generation_config.eos_token_id
         stop = set(ends if isinstance(ends, list) else [ends])
