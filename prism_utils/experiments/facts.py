@@ -23,7 +23,7 @@ from ..decoding import Explainer
 from ..errors import InputError, nearest, run_cli
 from ..files import check_writable, write_json
 from ..metrics.overlap import rouge
-from ..metrics.receipts import REASONS, Auditor
+from ..metrics.receipts import Auditor
 from ..prompts import FACTS, render_prompts
 from ..records import as_rows
 from ..runs import project_root, provenance
@@ -35,6 +35,7 @@ from ..students.training import Recipe
 from ..tables import attribute_columns, attribute_lists
 from ..teachers import make_teacher
 from . import controls, sweeps
+from .guarantee import claim_scores
 
 # What profile `quick` has; a point changes some of it.
 BASE: dict[str, Any] = {
@@ -135,7 +136,14 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
     )
     golden = asked[["sample_id", "text"]].assign(system="teacher")
     texts = pd.concat([frame[["sample_id", "system", "text"]] for frame in (own, floor, golden)])
-    scores = _scores(texts, asked, golden, auditor)
+    overlap = rouge(texts[texts["system"] != "teacher"], golden)
+    scores = pd.concat(
+        [
+            auditor.score(texts, asked),
+            claim_scores(texts, asked, auditor),
+            overlap[overlap["metric"] == "rougeL"],
+        ]
+    )
     rows = bootstrap_means(scores, asked, resamples=2000, seed=0).to_dict("records")
     count = token_counter(student.tokenizer, student.backend.config)
     written = render_prompts(
@@ -207,21 +215,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(json.dumps(record["tables"]))
     if out is not None:
         write_json(record, out)
-
-
-def _scores(
-    texts: pd.DataFrame, samples: pd.DataFrame, golden: pd.DataFrame, auditor: Auditor
-) -> pd.DataFrame:
-    about = samples.set_index("sample_id").loc[texts["sample_id"]]
-    audits = auditor.audit_all(zip(texts["text"], about["history"], about["item_id"], strict=True))
-    reasons = [{claim.reason for claim in audit.unsupported} for audit in audits]
-    keys = texts[["sample_id", "system"]].reset_index(drop=True)
-    found = {"false": [float(bool(one)) for one in reasons]}
-    found |= {reason: [float(reason in one) for one in reasons] for reason in REASONS}
-    audited = keys.assign(**found).melt(list(keys), var_name="metric")
-    overlap = rouge(texts[texts["system"] != "teacher"], golden)
-    overlap = overlap[overlap["metric"] == "rougeL"]
-    return pd.concat([auditor.score(texts, samples), audited, overlap], ignore_index=True)
 
 
 if __name__ == "__main__":
