@@ -116,6 +116,22 @@ def test_what_the_catalogue_does_not_hold_is_unknown_or_found_as_written():
     assert (of["names_item"], of["cites_history"], of["foreign_title"]) == (1, 1, 1)  # Jaws
 
 
+def test_a_title_that_is_an_attribute_too_is_the_title_where_it_is_the_items():
+    items = ITEMS.copy()
+    items["genre"] = [
+        ["Big", *genres] if item in "bj" else genres
+        for item, genres in zip(items["item_id"], items["genre"], strict=True)
+    ]
+    auditor = Auditor(items)
+    of_item = auditor.audit("Watch Big.", ["j"], "b").claims
+    of_other = auditor.audit("Jaws is a Big film.", ["b"], "j").claims[1:]
+    assert [(c.kind, c.item) for c in of_item] == [("title", True)]
+    assert [(c.kind, c.item) for c in of_other] == [("attribute", True)]
+    told, samples = tables(["Watch Big."], history=["j"], item="b")
+    scores = auditor.score(told, samples).set_index("metric")["value"]
+    assert (scores["names_item"], scores["groundings"]) == (1, 0)
+
+
 def test_no_claim_overlaps_another():
     text = 'Alien is based on "a tale inspired by "Jaws, a horror film" and inspired by Big.'
     spans = [(c.start, c.end) for c in AUDITOR.audit(text, HISTORY, "a").claims]

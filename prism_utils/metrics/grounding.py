@@ -192,6 +192,7 @@ class Grounding(Matcher):
             found = _with_free(spelled, found, free, item if item not in self._ids else "")
         # A word that can be a title or a true attribute of the item is read as the attribute.
         titles = {m.title for m in found if m.title and not (facts and m.values & facts)}
+        titles |= {m.title for m in found if m.title == item}
         seen = {t for t in titles if t != item and (t in free or not self._ids[t].isdisjoint(past))}
         strange: dict[int, str] = {}
         if facts is not None:
@@ -285,19 +286,18 @@ def _with_free(
     lowered = _lower(spelled.text)
     tokens = list(_TOKEN.finditer(lowered))
     line = f" {' '.join(token[0] for token in tokens)} ".replace("—", "-")
-    more = list(found)
     for key in filter(None, (item, *free)):
         for match in re.finditer(rf" {re.escape(key)}(?= )", line):
             first = line.count(" ", 0, match.start())
             start, end = tokens[first].start(), tokens[first + key.count(" ")].end()
-            if key == item or keeps_capitals(spelled.text[start:end], spell(free[key]).text):
-                more.append(Mention(start, end, key, frozenset()))
-    more.sort(key=lambda mention: (mention.start, -mention.end))
-    kept: list[Mention] = []
-    for mention in more:
-        if not kept or mention.start >= kept[-1].end:
-            kept.append(mention)
-    return kept
+            written = spelled.text[start:end]
+            if key != item and not keeps_capitals(written, spell(free[key]).text):
+                continue
+            across = [m for m in found if m.start < end and start < m.end]
+            if all((start, -end) <= (m.start, -m.end) for m in across):  # leftmost-longest
+                found = [m for m in found if m not in across]
+                found.append(Mention(start, end, key, frozenset()))
+    return sorted(found, key=lambda mention: mention.start)
 
 
 def grounding_scores(

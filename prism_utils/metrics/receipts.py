@@ -123,7 +123,8 @@ class Audit:
             sign, colour, line = _LOOK[claim.verdict]
             told = html.escape(claim.told())
             style = f"color:{colour};border-bottom:3px {line} {colour}"
-            words = f"{html.escape(claim.text)}<sup>{number}{sign}</sup>"
+            words = html.escape(claim.text) if claim.start >= done else ""  # once for two roles
+            words += f"<sup>{number}{sign}</sup>"
             parts.append(html.escape(self.text[done : claim.start]))
             parts.append(f'<span title="{told}" style="{style}">{words}</span>')
             legend.append(f"{number}{sign}&nbsp;{told}")
@@ -200,7 +201,8 @@ class Auditor(Grounding):
         for place, mention in enumerate(read.found):
             if read.relations and any(a <= mention.start < b for a, b, _ in read.relations):
                 continue
-            if mention.title and not (read.facts and mention.values & read.facts):
+            as_value = read.facts and mention.values & read.facts
+            if mention.title and (mention.title == read.item or not as_value):
                 claims.append(self._title(read, past, item, mention, place in own))
             else:
                 claims.append(self._value(read, past, item, mention, place))
