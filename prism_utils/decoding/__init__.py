@@ -71,9 +71,10 @@ class Explanation:
     user_known: False if the user's vector is the zero vector (section 4.4). item_known: the item is
     in the catalogue, by its id or its title. shown: history items in the prompt. dropped: history
     items that the token budget pushed out. tokens: length of the text in tokens. item_cut: the
-    budget does not hold the item's title, the student saw its beginning and no history. audit: its
-    claims, where they were asked for. fallback: "retry" or "floor" where the text took the place of
-    one with an unsupported claim.
+    budget does not hold the item's title, the student saw its beginning and no history.
+    facts_dropped: attributes that the budget pushed out after the history (`prompts.FACTS`).
+    audit: its claims, where they were asked for. fallback: "retry" or "floor" where the text took
+    the place of one with an unsupported claim.
     """
 
     text: str
@@ -83,6 +84,7 @@ class Explanation:
     dropped: int
     tokens: int
     item_cut: bool = False
+    facts_dropped: int = 0
     audit: Audit | None = None
     fallback: str = ""
 
@@ -124,7 +126,9 @@ class Explainer:
         self.batch_size = whole("batch_size", batch_size, 1)
         self.progress = progress
         self._reader = Reader.of(tokenizer)
-        self._writer = PromptWriter(items, template=settings.template, noun=settings.noun)
+        self._writer = PromptWriter(
+            items, template=settings.template, noun=settings.noun, facts=settings.facts
+        )
         self._known = frozenset(items["item_id"]).union(items["title"])
 
     @classmethod
@@ -297,7 +301,8 @@ class Explainer:
                 texts[i], tokens[i] = text.strip(), len(written)
         known = [item in self._known or item.strip() in self._known for item in asked.items]
         users = [bool(row != UNKNOWN_USER) for row in rows]
-        of_each = (texts, users, known, prompts.shown, prompts.dropped, tokens, prompts.cut)
+        lost = prompts.dropped, tokens, prompts.cut, prompts.facts_dropped
+        of_each = (texts, users, known, prompts.shown, *lost)
         answers = [Explanation(*one) for one in zip(*of_each, strict=True)]
         if not audit and unsupported == "keep":
             return answers
