@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -35,8 +36,12 @@ from ..students.inputs import (
 from ..students.options import judged, options
 from .asked import Asked, of_requests, of_samples
 
+if TYPE_CHECKING:
+    from .titles import ShownTitles
+
 BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8", "graph")
 DTYPES = ("float32", "bfloat16", "float16")
+TITLES = ("any", "shown")
 _OPTIONS = ("name", "batch_size", "progress")
 
 
@@ -55,7 +60,10 @@ class Backend(Protocol):
         min_new_tokens: int = 0,
         **options: Any,
     ) -> list[list[int]]:
-        """New tokens of each input (token ids), the end token included; users: (batch,) rows."""
+        """New tokens of each input (token ids), the end token included; users: (batch,) rows.
+
+        options: of `generate`, and for `titles="shown"` a `forbid` (`shape.Forbid`).
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +196,7 @@ class Explainer:
         item: str | None = None,
         user_id: str | None = None,
         evidence: Sequence[str] | None = None,
+        titles: str = "any",
         **generation: Any,
     ) -> Any:
         """Explain one recommendation, a list of them, or a samples table.
@@ -200,27 +209,41 @@ class Explainer:
         History and item are ids of the catalogue or, where no such id is there, titles as text;
         user_id may be missing or unknown; evidence, for a student that was trained to see it
         marked, names history items. Lists may be arrays, Series and the like. An item whose title
-        does not fit the student's budget is cut, and `item_cut` says so. `generation` goes to
+        does not fit the student's budget is cut, and `item_cut` says so. titles: "shown" lets no
+        text name a title of the catalogue but the item's and those of the whole history
+        (`decoding.titles`); texts that name none are those of "any". `generation` goes to
         `generate` (`students.options`); the default is greedy.
 
         Raises `InputError`, with the request's number, for what is no request, and for options
         that are unknown, make no sense or change what comes back.
         """
+        if not isinstance(titles, str) or titles not in TITLES:
+            raise InputError(f"titles {titles!r} is unknown: {nearest(str(titles), TITLES)}")
         alone = {"history": history, "item": item, "user_id": user_id, "evidence": evidence}
         if samples is None:
-            return self._explain(of_requests([alone]), generation)[0]
+            return self._explain(of_requests([alone]), generation, titles)[0]
         if given := [name for name, value in alone.items() if value is not None]:
             raise InputError(f"explain: {given[0]} stands beside samples; give one or the other")
         if not isinstance(samples, pd.DataFrame):
-            return self._explain(of_requests(samples), generation)
-        answers = self._explain(of_samples(samples), generation)
+            return self._explain(of_requests(samples), generation, titles)
+        answers = self._explain(of_samples(samples), generation, titles)
         columns = ("text", "user_known", "item_known", "item_cut", "tokens")
         table = {name: [getattr(answer, name) for answer in answers] for name in columns}
         told = pd.DataFrame({"sample_id": samples["sample_id"].reset_index(drop=True), **table})
         told.insert(1, "system", self.name)
         return told
 
-    def _explain(self, asked: Asked, generation: Mapping[str, Any]) -> list[Explanation]:
+    @cached_property
+    def _shown(self) -> ShownTitles:
+        try:
+            from .titles import ShownTitles
+        except ImportError as error:
+            raise InputError(f"titles='shown' needs {error.name}: pip install it") from error
+        return ShownTitles(self.items, self._reader)
+
+    def _explain(
+        self, asked: Asked, generation: Mapping[str, Any], titles: str
+    ) -> list[Explanation]:
         settings, config = self.settings, self.backend.config
         given = options(generation, settings.max_new_tokens)
         prompts = self._writer.compose(
@@ -241,12 +264,24 @@ class Explainer:
         order = sorted(range(len(inputs)), key=lambda i: -len(inputs[i]))
         texts: list[str] = [""] * len(inputs)
         tokens = [0] * len(inputs)
+
+        def write(chosen: Sequence[int], **more: Any) -> list[list[int]]:
+            with judged(given):
+                return self.backend.generate(
+                    [inputs[i] for i in chosen], rows[list(chosen)], **given, **more
+                )
+
+        def decode(written: list[list[int]]) -> list[str]:
+            return self.tokenizer.batch_decode(written, skip_special_tokens=True)
+
         starts = range(0, len(order), self.batch_size)
         for start in tqdm(starts, disable=not self.progress, desc=self.name, unit="batch"):
             batch = order[start : start + self.batch_size]
-            with judged(given):
-                output = self.backend.generate([inputs[i] for i in batch], rows[batch], **given)
-            decoded = self.tokenizer.batch_decode(output, skip_special_tokens=True)
+            if titles == "any":
+                output = write(batch)
+                decoded = decode(output)
+            else:
+                output, decoded = self._shown.write(write, decode, batch, asked)
             for i, text, written in zip(batch, decoded, output, strict=True):
                 texts[i], tokens[i] = text.strip(), len(written)
         known = [item in self._known or item.strip() in self._known for item in asked.items]
