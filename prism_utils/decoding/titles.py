@@ -138,6 +138,7 @@ class _Rules:
         self._later = np.flatnonzero(whole)
         self._after: dict[tuple[int, ...], np.ndarray] = {}  # written -> truth values
         self._from: int | None = None
+        self._tried = 0
 
     def add(self, tokens: list[int], place: int) -> None:
         """The token at `place` begins a foreign title."""
@@ -146,6 +147,9 @@ class _Rules:
         self._after[before] = self._whole.copy() if known is None else known | self._begin
         self._after[before][tokens[place]] = True
         self._from = place if self._from is None else min(place, self._from)
+        self._tried += 1
+        if self._tried == _TRIES // 2:  # a student bent on titles: none may begin from here on
+            self._later = np.flatnonzero(self._whole | self._begin)
 
     def after(self, written: Sequence[int]) -> np.ndarray:
         """Forbidden tokens (any number,) after those written."""
