@@ -1,4 +1,4 @@
-"""python -m prism_utils.decoding: `export` a student, time its `start`, the `price` of an option."""
+"""python -m prism_utils.decoding: `export` a student, time its `start`, or what titles cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     export.add_argument("--precision", default="int8", help="float32, mixed or int8 (default)")
     start = commands.add_parser("start", help="time until a fresh process explains, and its memory")
     start.add_argument("folder", type=Path, help="a student's folder or an exported one")
-    price = commands.add_parser("price", help='what explain(…, titles="shown") costs')
+    price = commands.add_parser("titles", help='what explain(…, titles="shown") costs')
     price.add_argument("folder", type=Path, help="a student's folder or an exported one")
     price.add_argument("--samples", type=Path, help="a samples table; else the catalogue is asked")
     price.add_argument("--backend", default="auto", help="as Explainer.load takes it")
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         out = write(given.student, given.out, given.precision)
         size = sum(path.stat().st_size for path in out.iterdir())
         print(f"{out}: {size / 2**20:,.1f} MiB, {given.precision}; load it with Explainer.load")
-    elif given.command == "price":
+    elif given.command == "titles":
         from . import Explainer
         from .price import price as cost
 
@@ -44,9 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
             print(
                 f"{explainer.backend.name}, batch {size}: {1e3 * found['any_s']:.2f} ms, with "
                 f"titles='shown' {1e3 * found['shown_s']:.2f} ms: {found['price']:+.1%} (quartiles "
-                f"{found['price_low']:+.1%} to {found['price_high']:+.1%}), mean "
-                f"{found['price_mean']:+.1%}; {found['bound']:.1%} of texts changed "
-                f"({found['rounds']} rounds)"
+                f"{found['price_low']:+.1%} to {found['price_high']:+.1%}; "
+                f"{found['price_unbound']:+.1%} where no text changed, {found['price_mean']:+.1%} "
+                f"on average); {found['bound']:.1%} of texts changed, {found['rounds']} rounds"
             )
     else:
         from .start import start as measure

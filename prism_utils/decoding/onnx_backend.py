@@ -153,8 +153,8 @@ class OnnxBackend:
         """New tokens of each input, the end token included and the start token not.
 
         inputs: token ids, one list a sample. users: (batch,) rows of the user table. forbid: what
-        may not come next. options: of `generate`, for the reference; without one, `InputError` for
-        anything but greedy decoding.
+        may not come next, unless nothing else can. options: of `generate`, for the reference;
+        without one, `InputError` for anything but greedy decoding.
         """
         greedy: dict[str, Any] = {"num_beams": 1, "do_sample": False}
         if any(name not in greedy or value != greedy[name] for name, value in options.items()):
@@ -303,7 +303,8 @@ class OnnxBackend:
             else:
                 scores = self._embeddings @ hidden[row] + self._bias
                 scores[forbidden] = -np.inf
-                chosen[row] = scores.argmax()
+                best = scores.argmax()
+                chosen[row] = best if np.isfinite(scores[best]) else candidates[row, 0]
         return chosen
 
 

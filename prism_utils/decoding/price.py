@@ -30,9 +30,10 @@ def price(
     samples: a table to draw requests from; without one, they are drawn from the catalogue, which
     asks for more than users do. seconds: after which it ends, at least three rounds. Returns
     rounds; any_s and shown_s, medians of a batch; price, the median over rounds of shown over any,
-    less 1, with its quartiles price_low and price_high; price_mean, of all rounds together, so with
-    the texts that were written twice; bound, the share of texts that "shown" changed. Raises
-    `InputError` for fewer items than a history needs.
+    less 1, with its quartiles price_low and price_high; price_unbound, the same median over rounds
+    of which no text changed (nan: there are none); price_mean, of the times of all rounds together;
+    bound, the share of texts that "shown" changed. Raises `InputError` for fewer items than a
+    history needs.
     """
     size, rng = whole("batch_size", batch_size, 1), random.Random(seed)
     shown = max(min(explainer.settings.max_history, 5), 1)
@@ -43,7 +44,7 @@ def price(
     def requests() -> Any:
         if samples is not None:
             rows = [rng.randrange(len(samples)) for _ in range(size)]
-            return samples.iloc[rows].reset_index(drop=True)
+            return samples.iloc[rows].assign(sample_id=[str(n) for n in range(size)])
         drawn = [rng.sample(items, shown + 1) for _ in range(size)]
         return [{"history": history, "item": item} for *history, item in drawn]
 
@@ -54,15 +55,17 @@ def price(
     for titles in TITLES:  # what is made once is made here
         texts(requests(), titles)
     times: dict[str, list[float]] = {titles: [] for titles in TITLES}
-    changed, began = 0, time.perf_counter()
+    changed: list[int] = []  # texts, of each round
+    began = time.perf_counter()
     while len(times["any"]) < 3 or time.perf_counter() - began < seconds:
         asked, told = requests(), {}
         for titles in rng.sample(TITLES, len(TITLES)):
             start = time.perf_counter()
             told[titles] = texts(asked, titles)
             times[titles].append(time.perf_counter() - start)
-        changed += sum(a != b for a, b in zip(told["any"], told["shown"], strict=True))
+        changed.append(sum(a != b for a, b in zip(told["any"], told["shown"], strict=True)))
     ratios = [b / a - 1 for a, b in zip(times["any"], times["shown"], strict=True)]
+    unbound = [ratio for ratio, number in zip(ratios, changed, strict=True) if not number]
     low, _, high = statistics.quantiles(ratios, n=4)
     return {
         "batch_size": size,
@@ -72,6 +75,7 @@ def price(
         "price": statistics.median(ratios),
         "price_low": low,
         "price_high": high,
+        "price_unbound": statistics.median(unbound) if unbound else float("nan"),
         "price_mean": sum(times["shown"]) / sum(times["any"]) - 1,
-        "bound": changed / (len(ratios) * size),
+        "bound": sum(changed) / (len(ratios) * size),
     }
