@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import process_time
@@ -175,6 +178,30 @@ def test_a_value_that_is_unknown_is_named(folder):
             explainer.explain(item="f1", titles=wrong)
     with pytest.raises(InputError, match="did you mean 'shown'"):
         explainer.explain(samples(2), titles="show")
+
+
+def test_an_exported_student_needs_no_torch_for_it(folder, tmp_path):
+    out = export(folder, tmp_path / "exported", "float32")
+    code = (
+        "import json, sys\n"
+        "from prism_utils.decoding import Explainer\n"
+        f"explainer = Explainer.load({str(out)!r})\n"
+        "asked = [{'item': f'f{n}', 'history': ['f3']} for n in range(9)]\n"
+        "sys.modules['ahocorasick'] = None\n"
+        "try:\n"
+        "    explainer.explain(asked, titles='shown')\n"
+        "except ValueError as error:\n"
+        "    missing = str(error)\n"
+        "del sys.modules['ahocorasick']\n"
+        "told = [one.text for one in explainer.explain(asked, titles='shown')]\n"
+        "print(json.dumps([told, missing, sorted({'torch', 'transformers'} & set(sys.modules))]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    asked = [{"item": f"f{n}", "history": ["f3"]} for n in range(9)]
+    told = Explainer.load(folder, backend="torch", device="cpu").explain(asked, titles="shown")
+    missing = "titles='shown' needs ahocorasick: pip install pyahocorasick"
+    assert json.loads(done.stdout) == [[one.text for one in told], missing, []]
 
 
 def test_without_a_catalogue_nothing_is_foreign(folder):

@@ -238,7 +238,9 @@ class Explainer:
         try:
             from .titles import ShownTitles
         except ImportError as error:
-            raise InputError(f"titles='shown' needs {error.name}: pip install it") from error
+            raise InputError(
+                f"titles='shown' needs {error.name}: pip install pyahocorasick"
+            ) from error
         return ShownTitles(self.items, self._reader)
 
     def _explain(
