@@ -119,6 +119,9 @@ def folder(request, tmp_path_factory) -> Path:
     return path
 
 
+PIECES = pytest.mark.parametrize("folder", [False], indirect=True, ids=["pieces"])
+
+
 def loaded(folder: Path, backend: str, tmp_path: Path) -> Explainer:
     if backend == "export":
         return Explainer.load(export(folder, tmp_path / "exported", "int8"))
@@ -127,15 +130,16 @@ def loaded(folder: Path, backend: str, tmp_path: Path) -> Explainer:
 
 @pytest.mark.parametrize("backend", ["torch", "onnx", "onnx-mixed", "onnx-int8", "graph", "export"])
 def test_no_text_names_a_foreign_title_and_clean_texts_stay(folder, backend, tmp_path):
-    explainer, asked = loaded(folder, backend, tmp_path), samples(300)
+    explainer, asked = loaded(folder, backend, tmp_path), samples(220)
     free, told = explainer.explain(asked), explainer.explain(asked, titles="shown")
     bound = foreign(free, asked)
-    assert bound.sum() >= 30 and (~bound).sum() >= 100
+    assert bound.sum() >= 20 and (~bound).sum() >= 100
     assert not foreign(told, asked).any()
     assert told[~bound].equals(free[~bound])
     assert not told[bound]["text"].eq(free[bound]["text"]).any()
 
 
+@PIECES
 def test_beams_samples_and_threads(folder):
     explainer, asked = Explainer.load(folder, device="cpu"), samples(60)
     beams = {"num_beams": 3}
@@ -152,6 +156,7 @@ def test_beams_samples_and_threads(folder):
             assert one.equals(alone)
 
 
+@PIECES
 def test_requests_by_title_and_the_whole_history(folder):
     """A title that the budget pushed out of the prompt is still one of the history's."""
     explainer = Explainer.load(folder, device="cpu")
@@ -171,6 +176,7 @@ def test_requests_by_title_and_the_whole_history(folder):
     ]
 
 
+@PIECES
 def test_a_value_that_is_unknown_is_named(folder):
     explainer = Explainer.load(folder, device="cpu")
     for wrong in ("show", None, ["shown"], True):
@@ -180,6 +186,7 @@ def test_a_value_that_is_unknown_is_named(folder):
         explainer.explain(samples(2), titles="show")
 
 
+@PIECES
 def test_an_exported_student_needs_no_torch_for_it(folder, tmp_path):
     out = export(folder, tmp_path / "exported", "float32")
     code = (
@@ -204,6 +211,7 @@ def test_an_exported_student_needs_no_torch_for_it(folder, tmp_path):
     assert json.loads(done.stdout) == [[one.text for one in told], missing, []]
 
 
+@PIECES
 def test_without_a_catalogue_nothing_is_foreign(folder):
     whole = Explainer.load(folder, device="cpu")
     parts = whole.backend, whole.tokenizer, whole.users, SETTINGS
@@ -345,6 +353,7 @@ def test_fifty_thousand_titles():
     assert (process_time() - began) / 100 < 0.005
 
 
+@PIECES
 def test_its_price(folder, tmp_path, capsys):
     explainer = Explainer.load(folder, device="cpu")
     told = price(explainer, batch_size=4, seconds=0.1)

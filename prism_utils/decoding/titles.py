@@ -46,7 +46,8 @@ class ShownTitles(Matcher):
             # A small letter begins titles too rarely to be forbidden to all words.
             if after.startswith(text) and (text[:1].isupper() or text[:1].isdigit()):
                 self._begin[tokens] = True
-            if text and after == text and self._anywhere(text):
+            # Two letters are the beginning of other words more often than a title.
+            if len(text) > 2 and after == text and self._anywhere(text):
                 self._whole[tokens] = True
 
     def _anywhere(self, title: str) -> bool:
