@@ -74,6 +74,7 @@ class Explanation:
     in the catalogue, by its id or its title. shown: history items in the prompt. dropped: history
     items that the token budget pushed out. tokens: length of the text in tokens. item_cut: the
     budget does not hold the item's title, the student saw its beginning and no history.
+    facts_dropped: attributes that the budget pushed out after the history (`prompts.FACTS`).
     """
 
     text: str
@@ -83,6 +84,7 @@ class Explanation:
     dropped: int
     tokens: int
     item_cut: bool = False
+    facts_dropped: int = 0
 
 
 class Explainer:
@@ -122,7 +124,9 @@ class Explainer:
         self.batch_size = whole("batch_size", batch_size, 1)
         self.progress = progress
         self._reader = Reader.of(tokenizer)
-        self._writer = PromptWriter(items, template=settings.template, noun=settings.noun)
+        self._writer = PromptWriter(
+            items, template=settings.template, noun=settings.noun, facts=settings.facts
+        )
         self._known = frozenset(items["item_id"]).union(items["title"])
 
     @classmethod
@@ -288,7 +292,8 @@ class Explainer:
                 texts[i], tokens[i] = text.strip(), len(written)
         known = [item in self._known or item.strip() in self._known for item in asked.items]
         users = [bool(row != UNKNOWN_USER) for row in rows]
-        of_each = (texts, users, known, prompts.shown, prompts.dropped, tokens, prompts.cut)
+        lost = prompts.dropped, tokens, prompts.cut, prompts.facts_dropped
+        of_each = (texts, users, known, prompts.shown, *lost)
         return [Explanation(*one) for one in zip(*of_each, strict=True)]
 
 

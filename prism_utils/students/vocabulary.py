@@ -115,6 +115,7 @@ def student_tokenizer(
         noun=settings.noun,
         max_history=settings.max_history,
         mark_evidence=settings.mark_evidence,
+        facts=settings.facts,
     )
     return train_tokenizer(
         [*prompts["prompt"], *train["text"]],
