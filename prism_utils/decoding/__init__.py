@@ -40,9 +40,11 @@ from .asked import Asked, of_requests, of_samples
 if TYPE_CHECKING:  # what reads texts is loaded when a receipt is first asked for
     from ..metrics.receipts import Audit
     from .audit import Receipts
+    from .titles import ShownTitles
 
 BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8", "graph")
 DTYPES = ("float32", "bfloat16", "float16")
+TITLES = ("any", "shown")
 _OPTIONS = ("name", "batch_size", "progress")
 
 
@@ -61,7 +63,10 @@ class Backend(Protocol):
         min_new_tokens: int = 0,
         **options: Any,
     ) -> list[list[int]]:
-        """New tokens of each input (token ids), the end token included; users: (batch,) rows."""
+        """New tokens of each input (token ids), the end token included; users: (batch,) rows.
+
+        options: of `generate`, and for `titles="shown"` a `forbid` (`shape.Forbid`).
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,6 +207,7 @@ class Explainer:
         item: str | None = None,
         user_id: str | None = None,
         evidence: Sequence[str] | None = None,
+        titles: str = "any",
         audit: bool = False,
         unsupported: str = "keep",
         **generation: Any,
@@ -216,7 +222,9 @@ class Explainer:
         History and item are ids of the catalogue or, where no such id is there, titles as text;
         user_id may be missing or unknown; evidence, for a student that was trained to see it
         marked, names history items. Lists may be arrays, Series and the like. An item whose title
-        does not fit the student's budget is cut, and `item_cut` says so. `generation` goes to
+        does not fit the student's budget is cut, and `item_cut` says so. titles: "shown" lets no
+        text name a title of the catalogue but the item's and those of the whole history
+        (`decoding.titles`); texts that name none are those of "any". `generation` goes to
         `generate` (`students.options`); the default is greedy.
 
         audit: give each answer its `Audit`, and a table the columns claims (JSON) and unsupported
@@ -228,6 +236,8 @@ class Explainer:
         Raises `InputError`, with the request's number, for what is no request, and for options
         that are unknown, make no sense or change what comes back.
         """
+        if not isinstance(titles, str) or titles not in TITLES:
+            raise InputError(f"titles {titles!r} is unknown: {nearest(str(titles), TITLES)}")
         alone = {"history": history, "item": item, "user_id": user_id, "evidence": evidence}
         if unsupported != "keep":
             from .audit import check_choice
@@ -235,7 +245,7 @@ class Explainer:
             check_choice(unsupported, self.backend)
 
         def answer(asked: Asked) -> list[Explanation]:
-            return self._explain(asked, generation, audit, unsupported)
+            return self._explain(asked, generation, titles, audit, unsupported)
 
         if samples is None:
             return answer(of_requests([alone]))[0]
@@ -268,8 +278,23 @@ class Explainer:
 
         return Receipts(self.items, self.settings.noun)
 
+    @cached_property
+    def _shown(self) -> ShownTitles:
+        try:
+            from .titles import ShownTitles
+        except ImportError as error:
+            raise InputError(
+                f"titles='shown' needs {error.name}: pip install pyahocorasick"
+            ) from error
+        return ShownTitles(self.items, self._reader)
+
     def _explain(
-        self, asked: Asked, generation: Mapping[str, Any], audit: bool, unsupported: str
+        self,
+        asked: Asked,
+        generation: Mapping[str, Any],
+        titles: str,
+        audit: bool,
+        unsupported: str,
     ) -> list[Explanation]:
         settings, config = self.settings, self.backend.config
         given = options(generation, settings.max_new_tokens)
@@ -291,12 +316,24 @@ class Explainer:
         order = sorted(range(len(inputs)), key=lambda i: -len(inputs[i]))
         texts: list[str] = [""] * len(inputs)
         tokens = [0] * len(inputs)
+
+        def write(chosen: Sequence[int], **more: Any) -> list[list[int]]:
+            with judged(given):
+                return self.backend.generate(
+                    [inputs[i] for i in chosen], rows[list(chosen)], **given, **more
+                )
+
+        def decode(written: list[list[int]]) -> list[str]:
+            return self.tokenizer.batch_decode(written, skip_special_tokens=True)
+
         starts = range(0, len(order), self.batch_size)
         for start in tqdm(starts, disable=not self.progress, desc=self.name, unit="batch"):
             batch = order[start : start + self.batch_size]
-            with judged(given):
-                output = self.backend.generate([inputs[i] for i in batch], rows[batch], **given)
-            decoded = self.tokenizer.batch_decode(output, skip_special_tokens=True)
+            if titles == "any":
+                output = write(batch)
+                decoded = decode(output)
+            else:
+                output, decoded = self._shown.write(write, decode, batch, asked)
             for i, text, written in zip(batch, decoded, output, strict=True):
                 texts[i], tokens[i] = text.strip(), len(written)
         known = [item in self._known or item.strip() in self._known for item in asked.items]
