@@ -92,9 +92,11 @@ _HEARD: dict[str, str] = {
     "western": "cowboy|cowboys|cowboy film|cowboy movie|wild west|spaghetti western",
     "alien contact": "extraterrestrials|extra-terrestrials",
     "artificial intelligence": "sentient machines",
+    "courtroom battles": "courtroom|courtrooms",
     "espionage": "spies|spy film|spy movie|spy story|spy thriller|secret agents",
     "organised crime": "organized crime|gangster|gangsters|mobster|mobsters|mafia|mafiosi",
     "parody": "spoof|spoofs|satire|satires|satirical|parodies",
+    "road trips": "road movie|road movies",
     "show business": "showbiz",
     "superheroes": "superhero|super-hero|superheroine",
 }
@@ -243,9 +245,10 @@ def heard(kind: str, value: str) -> tuple[str, ...]:
             forms += [word, f"nineteen-{word}", f"nineteen {word}"]
     else:
         forms += filter(None, _HEARD.get(value.lower(), "").split("|"))
-        one = value if kind == "genre" else singular(value)
+        one = value if kind == "genre" or value in _SUBJECTS else singular(value)
         if one != value or value in _SUBJECTS:
             forms += [one, *(f"{one} {sort}" for sort in _SORTS)]
+        forms += [words.replace(" ", "-") for words in (value, one) if kind != "genre"]
     return tuple(dict.fromkeys(forms))
 
 

@@ -50,8 +50,8 @@ _RELATION_STEMS = ("ased", "nflu", "nspi", "dapt", "make", "quel", "ASED", "NFLU
 _QUOTED = re.compile(r"[^\"'.!?]*[\"']?")  # what a quotation holds, to its end
 # What stands between a title and words that describe this title: "Alien, a horror film".
 _APPOSITION = re.compile(
-    r"[\"',]*\s*,?\s*\(?(?:an?|the|which|that|where|whose|is|was|has|had|stars|starred|starring"
-    r"|features|featured|directed|written|with|by|from|of)\s|[\"']*\s\($",
+    r"[\"',]*\s*,?\s*\(?(?:an?|the|which|that|where|whose|is|was|has|had|made|makes|gave|offered"
+    r"|stars|starred|starring|features|featured|directed|written|with|by|from|of)\s|[\"']*\s\($",
     re.I,
 )
 # What stands between a person and a title that the person is said to belong to: "Tom Hanks in Big".

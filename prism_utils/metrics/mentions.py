@@ -303,9 +303,12 @@ class Matcher:
                 for kind, value in open_
                 if (kind == "decade" and year and roles.released(before, after))
                 or (kind in PEOPLE and name)
-                or (kind not in _CLOSED and roles.presented(kind, value, before, after))
+                or (
+                    kind not in _CLOSED
+                    and roles.presented(kind, value, text[start:end], before, after)
+                )
             }
-        if plain and roles.denied(before):
+        if plain and roles.denied(before, after):
             return frozenset()
         if any(kind == "decade" for kind, _ in plain) and roles.no_release(before):
             return frozenset(pair for pair in plain if pair[0] != "decade")

@@ -18,7 +18,8 @@ _BEFORE = {
         r"\b(?:(?:co-)?directed(?:,? and \w+|, \w+,? and \w+)? by|helmed by|made by|shot by"
         r"|(?:co-)?directors?(?:ial \w+)?(?: (?:is|was|being|are|of))?,?|director's"
         r"|direction (?:of|by|from)|under the direction of|(?:at the helm|behind the camera"
-        r"|in the director's chair) (?:is|was|we find|sits|sat|stands?)"
+        r"|in the director's chair)(?: (?:of|for) [^.;,]{1,50})?"
+        r" (?:is|was|stood|we find|sits|sat|stands?)"
         r"|directorial (?:debut|effort|work) (?:of|by|from)"
         r"|(?:films?|movies?|pictures?|work|masterpiece|classic|comedy|drama|thriller|western|epic)"
         r" (?:made )?by|director (?:of|behind) [^.;,]{1,50} (?:is|was))\s[\"']?$",
@@ -66,7 +67,8 @@ _FIRMLY_AFTER = {
 }
 _AFTER = {
     "director": re.compile(
-        rf"(?:,? who)?\s(?:has |had )?{_ADVERB}(?:directed|directs|helmed|helms|called the shots"
+        rf"(?:,? who)?\s(?:has |had )?{_ADVERB}(?:\w+ and )?(?:directed|directs|helmed"
+        r"|helms|called the shots"
         r"|(?:is|was) (?:also )?(?:its|the|their) director|(?:is|was) (?:at the helm"
         r"|behind the camera|in the director's chair|the one who directed)"
         r"|took the director's chair|sat in the director's chair)\b(?! by)",
@@ -99,12 +101,23 @@ _JOINED = re.compile(r",?\s(?:and|or|&|as well as|alongside|opposite)\s|,\s")
 _DENIED = re.compile(
     r"\b(?:(?:not|\w+n't)\s(?!only\b|just\b|merely\b|simply\b)|(?:no|never|neither|nor|without"
     r"|rather than|instead of|hardly|far from|anything but|nothing like|nothing of|unlike|less"
-    r"|(?:tired|weary|sick|enough|bored) (?:of|with)|in contrast to|more than|after (?:so many|all)"
+    r"|more [\w-]+ than|(?:tired|weary|sick|enough|bored) (?:of|with)|in contrast to|more than"
+    r"|after (?:so many|all)"
     r"|(?:change|departure|break|switch|move|step) (?:away )?from)\s)"
     r"(?:(?:be|an?|the|all|those|these|really|quite|exactly|any|your|usual|typical|so much|another"
     r"|much of|a lot of|many)\s)*"
     r"(?:[\w-]+\s)?[\"']?$",
     re.I,
+)
+# The user's habit, from which the item departs; and a trait of parts of it.
+_HABIT = re.compile(
+    r"\b(?:(?:although|though|while|whereas|even if|even though) (?:your|(?:you|the user|they)"
+    r" (?:\w+ )?(?:prefer|like|love|enjoy|favou?r|watch)\w*)"
+    r"|(?:you|user) (?:usually|often|normally|mostly|seldom|rarely|tend to))\b[^.;,]*$",
+    re.I,
+)
+_IN_PARTS = re.compile(
+    r" (?:at times|in places|moments?|touch(?:es)?|elements?|(?:over|under)tones?|bits|scenes?)\b"
 )
 _DENYING = frozenset(
     "not no never neither nor without than of hardly from but like unlike less with to many "
@@ -113,15 +126,17 @@ _DENYING = frozenset(
 _SETTING = re.compile(
     r"\b(?i:sets?|setting|takes? (?:us|you|place|viewers)|taking place|plays out|unfolds"
     r"|(?:story|tale|world|portrait|memory|memories|spirit|picture|life|feel|style) (?:of|in)|about"
-    r"|during|evok\w+|recreat\w+|nostalgi\w+|(?<!dates )(?<!dating )(?<!date )back to|homage to"
-    r"|throwback to)"
+    r"|during|through|captur\w+|brings?|evok\w+|recreat\w+|nostalgi\w+"
+    r"|(?<!dates )(?<!dating )(?<!date )back to"
+    r"|homage to|throwback to)"
     r"(?:\s[a-z-]+){0,3}\s[\"']?$"
 )
 _AGED = re.compile(r"\b(?:his|her|their|your|my|our)\s(?:early |late |mid-?\s?)?$", re.I)
 # What is told of, with others in a list; a word that goes on to a noun ("of good people") is not.
 _TOLD = re.compile(
     r"\b(?:deal(?:s|ing)? with|tackl(?:es|ing)|explor(?:es|ing)|revolv(?:es|ing) around|driven by"
-    r"|cent(?:re|er)(?:s|d|ed)? (?:on|around)|focus(?:es|ed|ing)? on|turns on|about|include"
+    r"|follows|tells (?:of|about)|cent(?:re|er)(?:s|d|ed)? (?:on|around)|focus(?:es|ed|ing)? on"
+    r"|turns on|about|include"
     r"|(?:story|stories|tale|tales|study|portrait|themes?|exploration|world|mix|blend) of"
     r"|set (?:in|at|around|during))\s"
     r"(?:(?:an?|the)\s)?(?:[\w' -]+,?\s(?:and|or)\s|[\w' -]+,\s){0,2}[\"']?$",
@@ -139,7 +154,8 @@ _SORT = (
     r"|masterpieces?|favou?rites?)\b"
 )
 _MADE_IN = re.compile(
-    r"\b(?:(?:came|comes|come|coming) out|releas\w+|made|shot|filmed|premier\w+|appeared|dates?"
+    r"\b(?:(?:came|comes|come|coming) out|releas\w+|made|shot|shown|screened"
+    r"|filmed|premier\w+|appeared|dates?"
     r"|dating|debuted|opened|hit (?:the )?(?:cinemas|theat(?:er|re)s|(?:big )?screens?)|(?:films?"
     r"|movies?|books?|classic|drama|comedy|thriller|horror|western|romance|musical|one|it|is|was)"
     r" (?=(?:from|of)))(?:,? (?:back|again|first|only))? ?(?:in|from|to|of)?(?: the year)?\s$",
@@ -185,9 +201,13 @@ def joined(between: str) -> bool:
     return _JOINED.fullmatch(between) is not None
 
 
-def denied(before: str) -> bool:
-    """Whether the words before a value deny it: "not a horror film"."""
+def denied(before: str, after: str) -> bool:
+    """Whether the words around a value take it back: "not a horror film", "scary moments"."""
+    if _IN_PARTS.match(after):
+        return True
     words = before.lower().split()
+    if ("you" in words or "user" in words or "your" in words) and _HABIT.search(before):
+        return True
     if _DENYING.isdisjoint(words) and "n't" not in before:  # far cheaper than the search
         return False
     return _DENIED.search(before) is not None
@@ -218,8 +238,13 @@ def one_name(before: str, after: str) -> bool:
     return bool(_PERSONAL.match(after) or role(before, after, ""))
 
 
-def presented(kind: str, value: str, before: str, after: str) -> bool:
-    """Whether the words around a value, a free word such as a tag, present it as one of `kind`."""
+def presented(kind: str, value: str, written: str, before: str, after: str) -> bool:
+    """Whether the words around a value, a free word such as a tag, present it as one of `kind`.
+
+    written: as it stands there; another form of a noun ("vampire" of "vampires") may describe.
+    """
+    if written.lower() != value.lower() and re.match(rf"\s{_SORT}", after, re.I):
+        return True
     name = re.escape(kind)
     if re.search(
         rf"(?:\b{name}s? (?:include|is|are|of)|listed under|about)\s+[\"']?$", before, re.I
