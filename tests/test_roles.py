@@ -142,6 +142,7 @@ def test_a_short_title_that_several_films_have_is_the_expected_one():
     assert score("Like Grey Harbour, Tin Moon fits.", "foreign_title", history=["5"]) == 0
     assert score("Grey Harbour fits.", "names_item", item="3") == 1
     assert score("Like The Last Ferry, Tin Moon fits.", "foreign_title", history=["5"]) == 1
+    assert score("Like Grey Harbour, Tin Moon fits.", "foreign_title", history=["2"]) == 1
 
 
 def test_a_series_of_which_another_film_is_expected_is_no_foreign_title():

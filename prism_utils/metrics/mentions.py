@@ -378,11 +378,11 @@ class Matcher:
     ) -> str:
         """Key of the title that is written short at start:end, "" if that is open.
 
-        Where several are, it is the one that is expected. A single word must be expected, or
-        quoted, or said to be a title, and not open a sentence.
+        Where several are, it is the one that is expected, or any if another one is. A single word
+        must be expected, or quoted, or said to be a title, and not open a sentence.
         """
         known = [key for key in short if not self._ids[key].isdisjoint(expected)]
-        if not known and len(short) > 1:
+        if not known and len(short) > 1 and not expected:
             return ""
         text = spelled.text
         if text[start:end].isalpha() and not text[:start].endswith(QUOTES):
