@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -116,6 +117,45 @@ def surfaces(kind: str, value: str) -> tuple[str, ...]:
         return (value,)
     one, many = _GENRES.get(value.lower(), (value, ""))
     return (one, many) if many else (one,)
+
+
+# What an item does that has values of a kind: {v} the values, {k} the kind.
+_PREDICATES = {
+    "director": "was directed by {v}",
+    "author": "was written by {v}",
+    "actor": "stars {v}",
+    "theme": "has {v} among its themes",
+    "category": "is listed under {v}",
+    "decade": "dates from the {v}",
+}
+_PEOPLE = ("director", "author", "actor")  # one sentence holds several of these
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a list in a sentence.
+
+    >>> listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a and b', 'a, b and c')
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def predicate(kind: str, values: Sequence[str], noun: str = "film") -> str:
+    """What an item does that has these values, of which there is at least one.
+
+    Of kinds other than genres and people one sentence holds one value, the first.
+
+    >>> predicate("genre", ["Action", "Sci-Fi", "Comedy"]), predicate("theme", ["heists", "rain"])
+    ('is an action and science fiction film and a comedy', 'has heists among its themes')
+    """
+    if kind == "genre":
+        forms = {value: surfaces(kind, value) for value in values}
+        plain = [forms[v][0] for v in values if len(forms[v]) == 1]
+        things = [f"{listed(plain)} {noun}"] if plain else []
+        things += [forms[v][0] for v in values if len(forms[v]) > 1]
+        return "is " + listed([f"{article(thing)} {thing}" for thing in things])
+    several = values if kind in _PEOPLE else values[:1]
+    return _PREDICATES.get(kind, "has {v} as its {k}").format(v=listed(several), k=kind)
 
 
 def readings(kind: str, value: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ ROWS = {
     "Prism (Full)": ("prism",),
     "floor: nearest": ("nearest",),
     "floor: frame": ("frame",),
+    "floor: facts": ("facts-template",),
 }
 _PRINTED = {row for rows in paper.TABLE_3.values() for row in rows}
 COLUMNS = {"ROUGE-L": "rougeL", "BS-F1": "bertscore_f1", "GPTScore": "gptscore_judge"}

@@ -9,6 +9,7 @@ Importing it, or loading an exported student, imports neither torch nor transfor
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -36,7 +37,9 @@ from ..students.inputs import (
 from ..students.options import judged, options
 from .asked import Asked, of_requests, of_samples
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what reads texts is loaded when it is first asked for
+    from ..metrics.receipts import Audit
+    from .audit import Receipts
     from .titles import ShownTitles
 
 BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8", "graph")
@@ -75,6 +78,8 @@ class Explanation:
     items that the token budget pushed out. tokens: length of the text in tokens. item_cut: the
     budget does not hold the item's title, the student saw its beginning and no history.
     facts_dropped: attributes that the budget pushed out after the history (`prompts.FACTS`).
+    audit: its claims, where they were asked for. fallback: "retry" or "floor" where the text took
+    the place of one with an unsupported claim.
     """
 
     text: str
@@ -85,6 +90,8 @@ class Explanation:
     tokens: int
     item_cut: bool = False
     facts_dropped: int = 0
+    audit: Audit | None = None
+    fallback: str = ""
 
 
 class Explainer:
@@ -200,6 +207,8 @@ class Explainer:
         item: str | None = None,
         user_id: str | None = None,
         evidence: Sequence[str] | None = None,
+        audit: bool = False,
+        unsupported: str = "keep",
         titles: str = "any",
         **generation: Any,
     ) -> Any:
@@ -218,24 +227,56 @@ class Explainer:
         (`decoding.titles`); texts that name none are those of "any". `generation` goes to
         `generate` (`students.options`); the default is greedy.
 
+        audit: give each answer its `Audit`, and a table the columns claims (JSON) and unsupported
+        (how many are). unsupported: "keep" a text with an unsupported claim; "retry" with the
+        likeliest of the model's other texts (beam search) that names the item and has none; or take
+        the "floor", a sentence of what item and history share, which also answers where a retry
+        finds none. The answer's `fallback`, a column too, says what was done.
+
         Raises `InputError`, with the request's number, for what is no request, and for options
         that are unknown, make no sense or change what comes back.
         """
         if not isinstance(titles, str) or titles not in TITLES:
             raise InputError(f"titles {titles!r} is unknown: {nearest(str(titles), TITLES)}")
         alone = {"history": history, "item": item, "user_id": user_id, "evidence": evidence}
+        if unsupported != "keep":
+            from .audit import check_choice
+
+            check_choice(unsupported, self.backend)
+
+        def answer(asked: Asked) -> list[Explanation]:
+            return self._explain(asked, generation, audit, unsupported, titles)
+
         if samples is None:
-            return self._explain(of_requests([alone]), generation, titles)[0]
+            return answer(of_requests([alone]))[0]
         if given := [name for name, value in alone.items() if value is not None]:
             raise InputError(f"explain: {given[0]} stands beside samples; give one or the other")
         if not isinstance(samples, pd.DataFrame):
-            return self._explain(of_requests(samples), generation, titles)
-        answers = self._explain(of_samples(samples), generation, titles)
-        columns = ("text", "user_known", "item_known", "item_cut", "tokens")
+            return answer(of_requests(samples))
+        answers = answer(of_samples(samples))
+        columns = ["text", "user_known", "item_known", "item_cut", "tokens"]
+        columns += ["fallback"] * (unsupported != "keep")
         table = {name: [getattr(answer, name) for answer in answers] for name in columns}
+        if audit:
+            audits = [answer.audit for answer in answers]
+            claims = [[claim.as_dict() for claim in one.claims] for one in audits if one]
+            table["claims"] = [json.dumps(one, ensure_ascii=False) for one in claims]
+            table["unsupported"] = [len(one.unsupported) for one in audits if one]
         told = pd.DataFrame({"sample_id": samples["sample_id"].reset_index(drop=True), **table})
         told.insert(1, "system", self.name)
         return told
+
+    def audit(self, text: str, *, history: Sequence[str] | None = None, item: str) -> Audit:
+        """Every claim of a text and what supports it; history and item as `explain` takes them."""
+        from .audit import audit
+
+        return audit(text, history, item, items=self._receipts.auditor)
+
+    @cached_property
+    def _receipts(self) -> Receipts:
+        from .audit import Receipts
+
+        return Receipts(self.items, self.settings.noun)
 
     @cached_property
     def _shown(self) -> ShownTitles:
@@ -245,10 +286,15 @@ class Explainer:
             raise InputError(
                 f"titles='shown' needs {error.name}: pip install pyahocorasick"
             ) from error
-        return ShownTitles(self.items, self._reader)
+        return ShownTitles(self.items, self._reader, self.settings.noun)
 
     def _explain(
-        self, asked: Asked, generation: Mapping[str, Any], titles: str
+        self,
+        asked: Asked,
+        generation: Mapping[str, Any],
+        audit: bool,
+        unsupported: str,
+        titles: str,
     ) -> list[Explanation]:
         settings, config = self.settings, self.backend.config
         given = options(generation, settings.max_new_tokens)
@@ -294,7 +340,20 @@ class Explainer:
         users = [bool(row != UNKNOWN_USER) for row in rows]
         lost = prompts.dropped, tokens, prompts.cut, prompts.facts_dropped
         of_each = (texts, users, known, prompts.shown, *lost)
-        return [Explanation(*one) for one in zip(*of_each, strict=True)]
+        answers = [Explanation(*one) for one in zip(*of_each, strict=True)]
+        if not audit and unsupported == "keep":
+            return answers
+        from .audit import candidates
+
+        held = self.backend, self.tokenizer, self.batch_size
+        answers = self._receipts.check(
+            answers,
+            asked,
+            unsupported,
+            lambda some: candidates(*held, [inputs[i] for i in some], rows[some], given),
+            lambda text: len(self._reader([text], special=False)[0]) + 1,
+        )
+        return answers if audit else [dataclasses.replace(one, audit=None) for one in answers]
 
 
 def _fast(reference: Any, backend: str) -> Backend:

@@ -1,4 +1,4 @@
-"""python -m prism_utils.decoding: `export` a student, time its `start`, or what titles cost."""
+"""python -m prism_utils.decoding: `export` a student; measure its start, receipts and options."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ def main(arguments: list[str] | None = None) -> None:
     price.add_argument("--backend", default="auto", help="as Explainer.load takes it")
     price.add_argument("--batches", type=int, nargs="+", default=[1, 32])
     price.add_argument("--seconds", type=float, default=10.0, help="of each batch size")
+    speed = commands.add_parser("audit-speed", help="texts whose claims are audited a second")
+    speed.add_argument("folder", type=Path, help="a student's folder or an exported one")
+    speed.add_argument("--texts", type=int, default=20_000, help="how many (default: 20000)")
+    speed.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     given = parser.parse_args(arguments)
 
     if given.command == "export":
@@ -48,6 +52,14 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{found['price_unbound']:+.1%} where no text changed, {found['price_mean']:+.1%} "
                 f"on average); {found['bound']:.1%} of texts changed, {found['rounds']} rounds"
             )
+    elif given.command == "audit-speed":
+        from .audit import audit_speed
+
+        rates = audit_speed(given.folder, given.texts, given.workers)
+        print(
+            f"{rates['texts_per_s']:,.0f} texts a second, {rates['claims_per_text']:.1f} claims "
+            f"a text, workers: {given.workers}"
+        )
     else:
         from .start import start as measure
 

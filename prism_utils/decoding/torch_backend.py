@@ -25,8 +25,7 @@ from ..students.inputs import whole
 from ..students.prism import PrismConfig, PrismForConditionalGeneration
 from .shape import Forbid, check_lengths
 
-# Whatever a generation_config says: what comes back is a text for each request.
-_ONE_TEXT = {"num_return_sequences": 1, "return_dict_in_generate": False}
+_PLAIN = {"return_dict_in_generate": False}  # whatever a generation_config says
 
 _SIZES = ("vocab_size", "d_model", "max_position_embeddings", "encoder_layers", "decoder_layers",
           "encoder_attention_heads", "decoder_attention_heads", "encoder_ffn_dim",
@@ -75,12 +74,14 @@ class TorchBackend:
         *,
         max_new_tokens: int,
         forbid: Forbid | None = None,
+        returned: int = 1,
         **options: Any,
     ) -> list[list[int]]:
         """New tokens of each input, the end token included and the start token not.
 
-        inputs: token ids, one list a sample. users: (batch,) rows of the user table. forbid: what
-        may not come next, unless nothing else can.
+        inputs: token ids, one list a sample. users: (batch,) rows of the user table. returned:
+        texts of each input, one after the other and the likeliest first; needs as many beams.
+        forbid: what may not come next, unless nothing else can.
         """
         config, device = self.model.config, self.model.device
         longest = max(map(len, inputs))
@@ -98,7 +99,8 @@ class TorchBackend:
             attention_mask=mask.to(device),
             user_ids=torch.as_tensor(users, device=device),
             max_new_tokens=max_new_tokens,
-            **{"num_beams": 1, "do_sample": False, **options, **_ONE_TEXT},
+            **{"num_beams": 1, "do_sample": False, **options, **_PLAIN},
+            num_return_sequences=returned,
         )
         ends = self.model.generation_config.eos_token_id
         stop = set(ends if isinstance(ends, list) else [ends])
@@ -114,10 +116,8 @@ class _Forbidding(LogitsProcessor):
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         scores, beams = scores.clone(), len(input_ids) // self._batch
         for row, written in enumerate(input_ids[:, 1:].tolist()):
-            left = scores[row].clone()
-            left[
-                torch.as_tensor(self._forbid(row // beams, written), device=left.device)
-            ] = -torch.inf
+            ids = torch.as_tensor(self._forbid(row // beams, written), device=scores.device)
+            left = scores[row].index_fill(0, ids, -torch.inf)
             if torch.isfinite(left).any():
                 scores[row] = left
         return scores

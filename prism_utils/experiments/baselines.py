@@ -27,6 +27,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "pepler": {"kind": "pepler"},
     "nearest": {"kind": "nearest"},
     "frame": {"kind": "frame"},
+    "facts-template": {"kind": "facts-template"},
 }
 _TOLD = ["sample_id", "system", "text"]
 
@@ -73,7 +74,7 @@ def fit_all(
                 if field not in fields:
                     hint = nearest(str(field), fields)
                     raise InputError(f"{name}: setting {field!r} is unknown: {hint}")
-            if number and kind in ("nearest", "frame"):
+            if number and kind in students.FLOORS:
                 continue
             if kind == "prism":
                 options = {**student_options, **options}
