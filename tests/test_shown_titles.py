@@ -370,3 +370,5 @@ def test_its_price(folder, tmp_path, capsys):
     few = Explainer(explainer.backend, explainer.tokenizer, explainer.users, SETTINGS, ITEMS[:2])
     with pytest.raises(InputError, match="items: 2 are too few to draw a history of 3"):
         price(few, seconds=0.1)
+    with pytest.raises(InputError, match="samples: there are none"):
+        price(explainer, samples(9).head(0))
