@@ -144,8 +144,9 @@ def test_a_table_has_columns_of_receipts(explainer, monkeypatch):
 def test_candidates_are_the_models_own_on_every_backend_that_has_a_reference(folder, backend):
     """Untrained, a model names hardly an item, so nearly all answers are floors: all are true."""
     explainer = Explainer.load(folder, backend=backend, device="cpu")
-    told = explainer.explain(ASKED, unsupported="retry", audit=True)
-    assert all(one.audit.supported for one in told)
+    for titles in ("any", "shown"):
+        told = explainer.explain(ASKED, unsupported="retry", audit=True, titles=titles)
+        assert all(one.audit.supported for one in told)
     inputs, users = [[0, 5, 6, 2], [0, 7, 2]], np.array([0, 1])
     beams = {"num_beams": 4, "max_new_tokens": 6}
     several = explainer.backend.generate(inputs, users, returned=4, **beams)

@@ -17,6 +17,7 @@ ROWS = {
     "PEPLER": ("pepler",),
     "Prism (w/o User)": ("prism-no-user",),
     "Prism (Full)": ("prism",),
+    "Prism, told the facts": ("prism-facts",),
     "floor: nearest": ("nearest",),
     "floor: frame": ("frame",),
     "floor: facts": ("facts-template",),

@@ -37,7 +37,7 @@ from ..students.inputs import (
 from ..students.options import judged, options
 from .asked import Asked, of_requests, of_samples
 
-if TYPE_CHECKING:  # what reads texts is loaded when it is first asked for
+if TYPE_CHECKING:  # what reads texts is loaded when a receipt is first asked for
     from ..metrics.receipts import Audit
     from .audit import Receipts
     from .titles import ShownTitles
@@ -207,9 +207,9 @@ class Explainer:
         item: str | None = None,
         user_id: str | None = None,
         evidence: Sequence[str] | None = None,
+        titles: str = "any",
         audit: bool = False,
         unsupported: str = "keep",
-        titles: str = "any",
         **generation: Any,
     ) -> Any:
         """Explain one recommendation, a list of them, or a samples table.
@@ -245,7 +245,7 @@ class Explainer:
             check_choice(unsupported, self.backend)
 
         def answer(asked: Asked) -> list[Explanation]:
-            return self._explain(asked, generation, audit, unsupported, titles)
+            return self._explain(asked, generation, titles, audit, unsupported)
 
         if samples is None:
             return answer(of_requests([alone]))[0]
@@ -292,9 +292,9 @@ class Explainer:
         self,
         asked: Asked,
         generation: Mapping[str, Any],
+        titles: str,
         audit: bool,
         unsupported: str,
-        titles: str,
     ) -> list[Explanation]:
         settings, config = self.settings, self.backend.config
         given = options(generation, settings.max_new_tokens)

@@ -73,8 +73,8 @@ class TorchBackend:
         users: np.ndarray,
         *,
         max_new_tokens: int,
-        forbid: Forbid | None = None,
         returned: int = 1,
+        forbid: Forbid | None = None,
         **options: Any,
     ) -> list[list[int]]:
         """New tokens of each input, the end token included and the start token not.

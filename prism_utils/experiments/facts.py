@@ -8,23 +8,34 @@ explanations say falsely. Left out: receipts and what they cost (`decoding.audit
 
 from __future__ import annotations
 
+import argparse
+import json
 import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .. import corpora, students
-from ..errors import InputError, nearest
-from ..metrics.grounding import Grounding
+from ..decoding import Explainer
+from ..errors import InputError, nearest, run_cli
+from ..files import check_writable, write_json
 from ..metrics.overlap import rouge
-from ..prompts import FACTS
+from ..metrics.receipts import Auditor
+from ..prompts import FACTS, render_prompts
+from ..records import as_rows
+from ..runs import project_root, provenance
 from ..sequences import make_samples
 from ..statistics import bootstrap_means
-from ..students.inputs import StudentSettings
+from ..students.facts_floor import FactsTemplate
+from ..students.inputs import StudentSettings, token_counter
 from ..students.training import Recipe
 from ..tables import attribute_columns, attribute_lists
 from ..teachers import make_teacher
+from . import controls, sweeps
+from .guarantee import claim_scores
 
 # What profile `quick` has; a point changes some of it.
 BASE: dict[str, Any] = {
@@ -41,7 +52,17 @@ BASE: dict[str, Any] = {
     "asked_samples": 1000,
     "seed": 0,
 }
-FALSE = ("foreign_title", "wrong_attribute", "unsupported_relation")
+#: What is trained for each seed: every kind of facts, and told facts of which a tenth are wrong.
+POINTS: list[dict[str, Any]] = [
+    *({"facts": facts} for facts in FACTS),
+    {"facts": "all", "noise": 0.1},
+]
+_SMALL: dict[str, Any] = {
+    "corpus": {"films": 40, "users": 30, "interactions_per_user": 12, "seed": 1},
+    "steps": 6,
+    "asked_samples": 20,
+}
+SIZES: dict[str, dict[str, Any]] = {"full": {}, "tiny": _SMALL}
 
 
 def noisy(items: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
@@ -61,10 +82,12 @@ def noisy(items: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
 def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
     """Train a student at a point and score its explanations of samples that it never saw.
 
-    Rows: the point's own factors, system ("student" or "teacher"), metric, value, low and high
-    (users resampled), n. Metrics: those of `metrics.grounding`, false (any of `FALSE` or itself),
-    itself (the item's title stands there twice), rougeL, valid_loss (once) and cut (prompts that
-    lost titles or facts).
+    Rows: seed, setting (`label`), users ("known"), system ("student", "teacher" or the floor
+    "facts-template"), metric, value, low and high (users resampled), n. Metrics: those of
+    `metrics.grounding`; false (the text has a claim that the audit does not support), and by
+    reason (`receipts.REASONS`); rougeL against the teacher's text; with system "training"
+    valid_loss (nats a token), input_tokens (mean length of a prompt) and dropped (share of
+    prompts that lost a title or fact).
     """
     for name in point:
         if name not in BASE:
@@ -90,43 +113,109 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
         facts=at["facts"],
     )
     recipe = Recipe(
-        at["steps"], learning_rate=at["learning_rate"], eval_every=500, patience=0, seed=at["seed"]
+        at["steps"],
+        learning_rate=at["learning_rate"],
+        eval_every=min(500, at["steps"]),
+        patience=0,
+        seed=at["seed"],
     )
     with tempfile.TemporaryDirectory() as folder:
         student = students.fit(
             "prism", train, valid.head(400), folder, items=told, settings=settings, recipe=recipe,
             name="student", vocab_size=at["vocab_size"],
         )  # fmt: skip
+        assert isinstance(student, Explainer)
         asked = test if at["asked"] == "test" else valid.tail(len(valid) - 400)
         asked = asked.sample(min(at["asked_samples"], len(asked)), random_state=0)
         own = student.explain(asked)
-    curve = student.curve
-    assert curve is not None
-    texts = pd.concat([own[["sample_id", "system", "text"]],
-                       asked[["sample_id", "text"]].assign(system="teacher")])  # fmt: skip
-    scores = _scores(texts, asked, Grounding(corpus.items, corpus.noun), corpus.items)
+    auditor = Auditor(corpus.items, corpus.noun)
+    template = FactsTemplate(auditor, corpus.items, corpus.noun)
+    of_each = zip(asked["history"], asked["item_id"], strict=True)
+    floor = asked[["sample_id"]].assign(
+        system="facts-template", text=[template.tell(*one).text for one in of_each]
+    )
+    golden = asked[["sample_id", "text"]].assign(system="teacher")
+    texts = pd.concat([frame[["sample_id", "system", "text"]] for frame in (own, floor, golden)])
+    overlap = rouge(texts[texts["system"] != "teacher"], golden)
+    scores = pd.concat(
+        [
+            auditor.score(texts, asked),
+            claim_scores(texts, asked, auditor),
+            overlap[overlap["metric"] == "rougeL"],
+        ]
+    )
     rows = bootstrap_means(scores, asked, resamples=2000, seed=0).to_dict("records")
-    loss = float(curve["valid_loss"].min())
-    rows.append({"system": "training", "metric": "valid_loss", "value": loss, "n": len(valid)})
-    return [{**point, **row} for row in rows]
+    count = token_counter(student.tokenizer, student.backend.config)
+    written = render_prompts(
+        asked, told, template="compact", noun=corpus.noun, max_history=at["student_history"],
+        facts=at["facts"], count_tokens=count, max_tokens=at["max_input_tokens"],
+    )  # fmt: skip
+    lengths = count(list(written["prompt"]))
+    assert student.curve is not None
+    for metric, value in (
+        ("valid_loss", student.curve["valid_loss"].min()),
+        ("input_tokens", np.mean(lengths)),
+        ("dropped", (written[["dropped", "facts_dropped"]].sum(axis=1) > 0).mean()),
+    ):
+        row = {"system": "training", "metric": metric, "value": float(value), "n": len(asked)}
+        rows.append(row | {"low": None, "high": None})
+    of = {"seed": at["seed"], "setting": label(point), "users": "known"}
+    return [row | of for row in rows]
 
 
-def _scores(
-    texts: pd.DataFrame, samples: pd.DataFrame, grounding: Grounding, items: pd.DataFrame
-) -> pd.DataFrame:
-    scores = grounding.score(texts, samples)
-    titles = samples.set_index("sample_id")["item_id"].map(items.set_index("item_id")["title"])
-    found = grounding.mentions(texts["text"].tolist()).query("kind == 'title'")
-    asked = texts["sample_id"].map(titles).to_numpy()
-    counts = found[found["value"].to_numpy() == asked[found["text"]]]["text"].value_counts()
-    itself = counts.reindex(range(len(texts)), fill_value=0).gt(1).to_numpy()
-    keys = texts[["sample_id", "system"]].reset_index(drop=True)
-    itself = keys.assign(metric="itself", value=itself.astype(float))
-    parts = scores[scores["metric"].isin(FALSE)]
-    anything = pd.concat([parts, itself]).groupby(["sample_id", "system"])["value"].max()
-    anything = anything.reset_index().assign(metric="false")
-    golden = texts[texts["system"] == "teacher"]
-    own = texts[texts["system"] == "student"]
-    overlap = rouge(own, golden)
-    overlap = overlap[overlap["metric"] == "rougeL"]
-    return pd.concat([scores, itself, anything, overlap], ignore_index=True)
+def label(point: dict[str, Any]) -> str:
+    """How a point is called: what it changes of `BASE` that is no size.
+
+    >>> label({"facts": "all", "noise": 0.1, "seed": 2}), label({})
+    ('facts=all, noise=0.1', 'facts=none')
+    """
+    at = BASE | point
+    return f"facts={at['facts']}" + (f", noise={at['noise']}" if at["noise"] else "")
+
+
+def measure_all(
+    work: Path, *, grid: str = "full", seeds: int = 3, workers: int | None = None
+) -> dict[str, Any]:
+    """A record: every point of `POINTS` for `seeds` seeds, with means over them.
+
+    work: a folder for the points (`sweeps.run`): the same call resumes there.
+    """
+    if grid not in SIZES:
+        raise InputError(f"grid {grid!r} is unknown: {nearest(grid, SIZES)}")
+    asked = [SIZES[grid] | point | {"seed": seed} for seed in range(seeds) for point in POINTS]
+    table = controls.summary(sweeps.run(measure, asked, work, workers=workers))
+    facts = {"grid": grid, "points": len(asked), "seeds": seeds, "base": BASE | SIZES[grid]}
+    rows = [
+        {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
+        for row in as_rows(table)
+    ]
+    return {
+        "provenance": provenance(project_root()) | {"parameters": facts},
+        "tables": {"facts": rows},
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m prism_utils.experiments.facts",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--grid", choices=tuple(SIZES), default="full")
+    parser.add_argument("--seeds", type=int, default=3, help="of every student")
+    parser.add_argument("--workers", type=int, help="students trained at once (default: cores)")
+    parser.add_argument("--work", type=Path, default=Path("runs/facts"),
+                        help="where finished students' rows are kept")  # fmt: skip
+    parser.add_argument("--out", type=Path, help="where the JSON record goes")
+    given = vars(parser.parse_args(arguments))
+    out = given.pop("out")
+    if out is not None:
+        check_writable(out)
+    record = measure_all(**given)
+    print(json.dumps(record["tables"]))
+    if out is not None:
+        write_json(record, out)
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,10 +1,10 @@
 """Grounding: does an explanation stay with what history, item and catalogue support?
 
-An exact-match checker of titles and attribute values in text, measured against the grammar
-teacher's labels (`labelled_quality`) and on sentences labelled by hand (`hand_labelled_quality`).
-Left out on purpose: paraphrase ("the shark film"), shortened titles, facts that no items table
-holds, and titles unknown to the catalogue (unless a quoted one is given as a source). So it
-under-reports the errors of free writers; it is a lower bound, not a judge.
+A checker of titles and attribute values in text, measured against the grammar teacher's labels
+(`labelled_quality`) and on sentences labelled by hand (`hand_labelled_quality`). Left out on
+purpose: paraphrase ("the shark film"), facts that no items table holds, and titles unknown to the
+catalogue (unless a quoted one is given as a source; `names` finds others). So it under-reports the
+errors of free writers; it is a lower bound, not a judge.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from ..errors import InputError
 from ..tables import check
 from ..wording import plural
 from .inputs import check_least, check_texts, read_labels, samples_of
-from .mentions import _TOKEN, Matcher, Mention, _keeps_capitals, _lower, title_key
+from .mentions import _TOKEN, Matcher, Mention, _lower, title_key
+from .roles import PEOPLE
+from .shortened import keeps_capitals
 from .spelling import Spelled, spell
 
 METRICS = (
@@ -48,8 +50,22 @@ _RELATION_STEMS = ("ased", "nflu", "nspi", "dapt", "make", "quel", "ASED", "NFLU
 _QUOTED = re.compile(r"[^\"'.!?]*[\"']?")  # what a quotation holds, to its end
 # What stands between a title and words that describe this title: "Alien, a horror film".
 _APPOSITION = re.compile(
-    r"[\"',]*\s*,?\s*\(?(?:an?|the|which (?:is|was|has|stars)|that (?:is|was|has|stars)|is|was|has"
-    r"|stars|starring|directed|written|with|by)\s",
+    r"[\"',]*\s*,?\s*\(?(?:an?|the|which|that|where|whose|is|was|has|had|stars|starred|starring"
+    r"|features|featured|directed|written|with|by|from|of)\s|[\"']*\s\($",
+    re.I,
+)
+# What stands between a person and a title that the person is said to belong to: "Tom Hanks in Big".
+_BELONGS = re.compile(
+    r"(?:'s? [\w-]+|,? (?:(?:is |was )?the )?(?:directors?|stars?|makers?|leads?|actor|actress))?"
+    r"(?!.*\b(?:vein|style|spirit|manner|tradition|line|way)\b)"
+    r"(?:\s[\w-]+){0,4}?\s(?:in|from|of|behind|directed|directs|made|helmed)\s[\"']?"
+)
+_WITHIN = re.compile(r"\s(?:of|in)\s[\"']?")
+_OF_WHOM = ("of", "as", "behind", "with")
+# Before another title: the item is said to share a person with it.
+_SAME_PERSON = re.compile(
+    r"\b(?:from|by|has|have|with|shares?) (?:the |its |their )?(?:same )?"
+    r"(?P<role>director|star|lead|lead actor|cast|author)s? (?:of|as|behind|with)\s[\"']?$",
     re.I,
 )
 
@@ -59,8 +75,9 @@ class Read(NamedTuple):
 
     item: key of its title. facts: its (kind, value) pairs, None where no catalogue holds it. past:
     the history. titles: keys that are named as titles; seen: those of the history. strange: place
-    of each value that the item lacks -> key of another title that it is said of, or "". relations:
-    start, end and title, if it is one, of each source or model that the text names.
+    of each value that the item lacks -> key of another title that it is said of, or "". unshared:
+    start, end, kind and value of each person that the item is said to share with a title and does
+    not. relations: start, end and title, if it is one, of each source or model that the text names.
     """
 
     spelled: Spelled
@@ -71,6 +88,7 @@ class Read(NamedTuple):
     titles: set[str]
     seen: set[str]
     strange: dict[int, str]
+    unshared: list[tuple[int, int, str, str]]
     relations: list[tuple[int, int, Mention | None]]
 
 
@@ -103,7 +121,7 @@ class Grounding(Matcher):
           next comma or stop ("Alien, a horror film"), or right before it ("the comedy Airplane!").
           A value said of both ("a taste for comedies") is a claim about the item. What the
           catalogue does not list, the item lacks; an item not in the catalogue is not judged
-          (nan). Not seen: a right person in the wrong role (a director as an actor).
+          (nan). A right person in the wrong role (a director as an actor) is a wrong value.
         - unsupported_relation: "based on", "influenced by" and the like, before a catalogue title
           or a quotation; the tables hold no such relations. A history title counts only after a
           form of "be", because "based on Alien, ..." may speak of the recommendation.
@@ -141,7 +159,7 @@ class Grounding(Matcher):
         )
         wrong, shared = float("nan"), set[tuple[str, str]]()
         if facts is not None:
-            wrong = float("" in read.strange.values())
+            wrong = float("" in read.strange.values() or bool(read.unshared))
             others = read.past - {item_id}
             for true in {
                 m.values & facts for m in read.found if m.values and m.title not in titles
@@ -182,14 +200,40 @@ class Grounding(Matcher):
             for place, m in enumerate(found):
                 if m.values and not m.title and not m.values & facts:
                     strange[place] = self._said_of(spelled.text, found, place, item)
+        unshared = [] if facts is None else self._unshared(spelled.text, found, item, facts)
         relations = _relations(spelled.text, found, seen)
-        return Read(spelled, found, item, facts, past, titles, seen, strange, relations)
+        return Read(
+            spelled, found, item, facts, past, titles, seen, strange, unshared, relations
+        )  # fmt: skip
+
+    def _unshared(
+        self, text: str, found: list[Mention], item: str, facts: Set[tuple[str, str]]
+    ) -> list[tuple[int, int, str, str]]:
+        """Where a text says "from the director of" a title that has another: who that is."""
+        told = []
+        for title in found:
+            before = text[max(title.start - 40, 0) : title.start]
+            if title.title in ("", item) or not before.rstrip(" \"'").endswith(_OF_WHOM):
+                continue
+            if said := _SAME_PERSON.search(before):
+                role = said["role"].lower()
+                kind = role if role in ("director", "author") else "actor"
+                ids = self._ids.get(title.title, ())
+                known = [self._facts.get(other, set()) for other in ids]
+                theirs = {value for of_one in known for value in of_one if value[0] == kind}
+                if theirs and not theirs & facts:
+                    start = title.start - len(before) + said.start()
+                    told.append((start, start + len(said[0].rstrip(" \"'")), *min(theirs)))
+        return told
 
     def _said_of(self, text: str, found: list[Mention], place: int, item: str) -> str:
         """Key of the title other than the item's that the value at `place` describes, or ""."""
         value = found[place]
         if place + 1 < len(found) and found[place + 1].title not in ("", item):
-            if self._noun.fullmatch(text[value.end : found[place + 1].start]):
+            between = text[value.end : found[place + 1].start]
+            person = any(kind in PEOPLE for kind, _ in value.values)
+            belongs = _BELONGS if person else _WITHIN
+            if self._noun.fullmatch(between) or belongs.fullmatch(between):
                 return found[place + 1].title
         for other in reversed(found[:place]):
             if other.title:
@@ -248,7 +292,7 @@ def _with_free(
             first = line.count(" ", 0, match.start())
             start, end = tokens[first].start(), tokens[first + key.count(" ")].end()
             written = spelled.text[start:end]
-            if key != item and not _keeps_capitals(written, spell(free[key]).text):
+            if key != item and not keeps_capitals(written, spell(free[key]).text):
                 continue
             across = [m for m in found if m.start < end and start < m.end]
             if all((start, -end) <= (m.start, -m.end) for m in across):  # leftmost-longest

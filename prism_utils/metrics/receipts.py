@@ -18,8 +18,8 @@ import pandas as pd
 
 from .grounding import Grounding, Read
 from .inputs import check_least, check_texts
-from .mentions import _NAMES as PEOPLE
 from .mentions import Mention, title_key
+from .roles import PEOPLE
 
 SUPPORTED, UNSUPPORTED, UNKNOWN = VERDICTS = ("supported", "unsupported", "unknown")
 #: Why a claim is unsupported -> what a reader is told.
@@ -193,6 +193,10 @@ class Auditor(Grounding):
                         reason="relation")
             for start, end, title in read.relations
         ]  # fmt: skip
+        claims += [
+            self._claim(read, start, end, "person", kind, value, reason="lacking")
+            for start, end, kind, value in read.unshared
+        ]
         own = self._own_reasons(read)
         for place, mention in enumerate(read.found):
             if read.relations and any(a <= mention.start < b for a, b, _ in read.relations):
@@ -202,7 +206,7 @@ class Auditor(Grounding):
                 claims.append(self._title(read, past, item, mention, place in own))
             else:
                 claims.append(self._value(read, past, item, mention, place))
-        if read.relations:
+        if read.relations or read.unshared:
             claims.sort(key=lambda claim: claim.start)
         return Audit(text, tuple(claims))
 
