@@ -119,9 +119,9 @@ class CrossEncoder:
             for start in range(0, len(order), _AT_A_TIME):
                 rows = order[start : start + _AT_A_TIME]
                 batch = self._batch([premises[n] for n in rows], [claims[n] for n in rows])
-                batch = tuple(part.clone() for part in batch)
+                copies = [part.clone() for part in batch]
                 loss = nn.functional.binary_cross_entropy_with_logits(
-                    self._head(*batch), true[torch.as_tensor(rows)]
+                    self._head(*copies), true[torch.as_tensor(rows)]
                 )
                 optimiser.zero_grad()
                 loss.backward()
