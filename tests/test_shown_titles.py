@@ -140,8 +140,8 @@ def test_no_text_names_a_foreign_title_and_clean_texts_stay(folder, backend, tmp
 
 
 @PIECES
-def test_beams_samples_and_threads(folder):
-    explainer, asked = Explainer.load(folder, device="cpu"), samples(60)
+def test_beams_samples_receipts_and_threads(folder):
+    explainer, asked = Explainer.load(folder, device="cpu"), samples(40)
     beams = {"num_beams": 3}
     free, told = (explainer.explain(asked, titles=titles, **beams) for titles in ("any", "shown"))
     bound = foreign(free, asked)
@@ -149,6 +149,9 @@ def test_beams_samples_and_threads(folder):
     torch.manual_seed(0)
     drawn = explainer.explain(asked, titles="shown", do_sample=True, temperature=1.5)
     assert not foreign(drawn, asked).any() and drawn["text"].ne("").all()
+    for unsupported in ("retry", "floor"):
+        table = explainer.explain(asked, titles="shown", unsupported=unsupported)
+        assert not foreign(table, asked).any()
     fresh = Explainer.load(folder, device="cpu")
     alone = explainer.explain(asked, titles="shown")
     with ThreadPoolExecutor(4) as pool:
@@ -247,7 +250,7 @@ def shown() -> ShownTitles:
 
 @pytest.mark.parametrize(("text", "title"), READ)
 def test_which_title_is_foreign(shown, text, title):
-    place = shown.place(text, ID["Heat"], {ID["Jaws"]})
+    place = shown.place(text, ID["Heat"], [ID["Jaws"]])
     assert place == (None if title is None else text.index(title))
 
 
@@ -348,7 +351,7 @@ def test_fifty_thousand_titles():
     assert process_time() - began < 6  # a second, on a machine with nothing else to do
     text, began = f"If you liked {titles[0]}, try {titles[1]}, not {titles[2]}.", process_time()
     for _ in range(100):
-        assert shown.place(text, "f1", {"f0"}) == text.index(f"not {titles[2]}") + 4
+        assert shown.place(text, "f1", ["f0"]) == text.index(f"not {titles[2]}") + 4
         shown.rules({"f1", "f0"})
     assert (process_time() - began) / 100 < 0.005
 
@@ -367,3 +370,5 @@ def test_its_price(folder, tmp_path, capsys):
     few = Explainer(explainer.backend, explainer.tokenizer, explainer.users, SETTINGS, ITEMS[:2])
     with pytest.raises(InputError, match="items: 2 are too few to draw a history of 3"):
         price(few, seconds=0.1)
+    with pytest.raises(InputError, match="samples: there are none"):
+        price(explainer, samples(9).head(0))

@@ -286,7 +286,7 @@ class Explainer:
             raise InputError(
                 f"titles='shown' needs {error.name}: pip install pyahocorasick"
             ) from error
-        return ShownTitles(self.items, self._reader)
+        return ShownTitles(self.items, self._reader, self.settings.noun)
 
     def _explain(
         self,

@@ -33,13 +33,15 @@ def price(
     less 1, with its quartiles price_low and price_high; price_unbound, the same median over rounds
     of which no text changed (nan: there are none); price_mean, of the times of all rounds together;
     bound, the share of texts that "shown" changed. Raises `InputError` for fewer items than a
-    history needs.
+    history needs, and for no samples.
     """
     size, rng = whole("batch_size", batch_size, 1), random.Random(seed)
     shown = max(min(explainer.settings.max_history, 5), 1)
     items = explainer.items["item_id"].tolist()
     if samples is None and len(items) <= shown:
         raise InputError(f"items: {len(items)} are too few to draw a history of {shown} from")
+    if samples is not None and samples.empty:
+        raise InputError("samples: there are none; give a table with some")
 
     def requests() -> Any:
         if samples is not None:

@@ -1,11 +1,11 @@
 """`titles="shown"`: texts that name no catalogue title but the item's and those of the history.
 
-A text is written freely, then read by the rules of `metrics.mentions`, which are those of the
-metric foreign_title: "Aliens", "Alienation" and an everyday "it" are no "Alien" and no "It". Only
-one that names a foreign title is written again, with tokens forbidden from this title on
-(`_Rules`). So a text that names none is, token for token, what `titles="any"` writes, on every
-backend, and costs one reading. Left out: what no catalogue holds, misspelt or shortened titles,
-and what a text says of a title.
+A text is written freely, then read by `metrics.grounding`, as the metric foreign_title reads it:
+"Aliens", "Alienation" and an everyday "it" are no "Alien" and no "It". Only one that names a
+foreign title is written again, with tokens forbidden from this title on (`_Rules`). So a text that
+names none is, token for token, what `titles="any"` writes, on every backend, and costs one
+reading. Left out: what no catalogue holds, misspelt or shortened titles, and what a text says of a
+title.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import accumulate, count
 import numpy as np
 import pandas as pd
 
-from ..metrics.mentions import Matcher, title_key
+from ..metrics.grounding import Grounding
 from ..metrics.spelling import spell
 from ..students.inputs import Reader
 from .asked import Asked
@@ -25,15 +25,15 @@ from .asked import Asked
 _TRIES = 16  # times that a text is written again before it is cut short
 
 
-class ShownTitles(Matcher):
+class ShownTitles(Grounding):
     """A catalogue's titles as texts and as tokens; made once, and never changed by a request.
 
     A title that is one token (of students trained from scratch, most are) is forbidden as a whole;
     of one in pieces the piece that began it, and if that does not help all that begin titles.
     """
 
-    def __init__(self, items: pd.DataFrame, reader: Reader) -> None:
-        super().__init__(items)
+    def __init__(self, items: pd.DataFrame, reader: Reader, noun: str = "film") -> None:
+        super().__init__(items, noun)
         spelt = [text.lstrip() for text in reader.batch_decode([[i] for i in range(len(reader))])]
         self._tokens: dict[str, list[int]] = {}  # a text without blanks before it -> its tokens
         for token, text in enumerate(spelt):
@@ -55,19 +55,17 @@ class ShownTitles(Matcher):
         plain = " " in title and any(letter.isalpha() for letter in title)
         return plain or any(found.title for found in self.find(spell(f"{title} is here.")))
 
-    def place(self, text: str, item: str, past: Set[str]) -> int | None:
+    def place(self, text: str, item: str, past: Sequence[str]) -> int | None:
         """Where in a text the first title begins that is neither the item's nor of `past`.
 
         item, past: ids or titles. None: no such title stands there.
         """
-        own, facts = self._key.get(item) or title_key(item), self._facts.get(item, set())
-        spelled = spell(text)
-        for found in self.find(spelled, past | {item}):
-            # What can be a title or a true attribute of the item is read as the attribute.
-            if found.title in ("", own) or found.values & facts:
-                continue
-            if self._ids[found.title].isdisjoint(past):
-                return spelled.span(found.start, found.end)[0]
+        read = self.read(text, item, past)
+        if foreign := read.titles - read.seen - {read.item}:
+            for found in read.found:
+                # What can be a title or a true attribute of the item is read as the attribute.
+                if found.title in foreign and not (read.facts and found.values & read.facts):
+                    return read.spelled.span(found.start, found.end)[0]
         return None
 
     def rules(self, shown: Set[str]) -> _Rules:
@@ -92,7 +90,7 @@ class ShownTitles(Matcher):
         a foreign title whatever is forbidden ends before it: no request is left without an answer.
         """
         rows = list(range(len(requests)))  # whose texts are new
-        shown = [(asked.items[n], set(asked.histories[n])) for n in requests]
+        shown = [(asked.items[n], asked.histories[n]) for n in requests]
         tokens = write(requests)
         texts = decode(tokens)
         rules: dict[int, _Rules] = {}
@@ -105,7 +103,7 @@ class ShownTitles(Matcher):
                     start += len(texts[row]) - len(text)
                     places[row] = _token_at(tokens[row], start, decode)
                     if row not in rules:
-                        rules[row] = self.rules(past | {item})
+                        rules[row] = self.rules({item, *past})
             if not places:
                 break
             rows = list(places)

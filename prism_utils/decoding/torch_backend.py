@@ -116,10 +116,8 @@ class _Forbidding(LogitsProcessor):
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         scores, beams = scores.clone(), len(input_ids) // self._batch
         for row, written in enumerate(input_ids[:, 1:].tolist()):
-            left = scores[row].clone()
-            left[
-                torch.as_tensor(self._forbid(row // beams, written), device=left.device)
-            ] = -torch.inf
+            ids = torch.as_tensor(self._forbid(row // beams, written), device=scores.device)
+            left = scores[row].index_fill(0, ids, -torch.inf)
             if torch.isfinite(left).any():
                 scores[row] = left
         return scores

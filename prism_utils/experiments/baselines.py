@@ -21,7 +21,11 @@ from ..teachers import make_teacher
 
 #: What is put beside the student where a profile names nothing else.
 SYSTEMS: dict[str, dict[str, Any]] = {
-    "prism-facts": {"kind": "prism", "settings": {"facts": "all"}},
+    "prism-facts": {
+        "kind": "prism",
+        "settings": {"facts": "all"},
+        "recipe": {"learning_rate": 2.5e-3},
+    },
     "prism-no-user": {"kind": "prism", "placement": "none"},
     "att2seq": {"kind": "att2seq", "recipe": {"learning_rate": 3e-3}},
     "pepler": {"kind": "pepler"},

@@ -44,7 +44,7 @@ BASE: dict[str, Any] = {
     "facts": "none",
     "noise": 0.0,  # share of the catalogue's values, as the student is told them, that are wrong
     "steps": 2500,
-    "learning_rate": 1e-3,
+    "learning_rate": 2.5e-3,  # better than 1e-3 on validation samples, told all, 800 steps
     "student_history": 5,
     "max_input_tokens": 192,
     "vocab_size": 1000,
