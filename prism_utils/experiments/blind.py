@@ -1,0 +1,223 @@
+"""A check that is not the filter: readers judge texts claim by claim, blind to the system.
+
+    python -m prism_utils.experiments.blind draw runs/quick --out blind
+    python -m prism_utils.experiments.blind score blind --answers a.jsonl b.jsonl \\
+        --readers "who they were" --out book/records/blind.json
+
+`draw` writes `sheet.jsonl` for readers (what the catalogue knows of item and history, and a text)
+and `key.json`, which they must not see. A reader's file has one line a text: {"number": 7,
+"claims": [{"quote": "a horror film", "false": true, "kind": "attribute"}]}, every claim of the
+text and whether it is false by the sheet; kinds are `KINDS`. Left out: who reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError, nearest, run_cli
+from ..files import check_writable, make_folder, read_json, write_json
+from ..human_eval.coefficients import pair_kappas
+from ..metrics.receipts import Auditor
+from ..records import as_rows
+from ..runs import Run, project_root, provenance
+from ..sequences import read_samples
+from ..statistics import bootstrap_means
+from ..tables import attribute_columns, attribute_lists, check
+from ..wording import attributes
+from .guarantee import FALSE, claim_scores
+
+KINDS = ("title", "attribute", "person", "relation", "itself", "other")
+SYSTEMS = ("prism", "prism-facts", "facts-template")  # beside the run's teacher
+
+
+def draw(run_dir: Path | str, out: Path | str, *, samples: int = 75, seed: int = 0) -> Path:
+    """Write a sheet of `samples` held-out samples times four systems, mixed, and its key.
+
+    Raises `InputError` where the run lacks a system's texts or has fewer samples.
+    """
+    run, folder = Run.open(run_dir), make_folder(out)
+    items = run.require("items", made_by="01_preprocessing")
+    told = run.require("explanations", made_by="02_distillation")
+    systems = [run.facts["teacher"], *SYSTEMS]
+    for system in systems:
+        if system not in set(told["system"]):
+            raise InputError(f"{run_dir}: no texts of {system!r}; 03b_baselines makes them")
+    own = told.loc[told["system"] == SYSTEMS[0], "sample_id"]
+    held_out = read_samples(run.table("samples"), sample_ids=own)
+    if len(held_out) < samples:
+        raise InputError(f"samples: {samples} are asked for, the run has {len(held_out)}")
+    chosen = held_out.sample(samples, random_state=seed)
+    texts = told[told["system"].isin(systems) & told["sample_id"].isin(chosen["sample_id"])]
+    texts = texts[["sample_id", "system", "text"]].sample(frac=1, random_state=seed)
+    shown = _described(items)
+    about = chosen.set_index("sample_id")
+    limit = run.facts["student_settings"]["max_history"]
+    rows, keys = [], []
+    for number, (sample_id, system, text) in enumerate(texts.itertuples(index=False), start=1):
+        sample = about.loc[sample_id]
+        past = [shown.get(i, {"title": i}) for i in list(sample["history"])]
+        early = [told["title"] for told in past[: max(len(past) - limit, 0)]]
+        item = shown.get(sample["item_id"], {"title": sample["item_id"]})
+        row = {"number": number, "text": text, "recommended": item}
+        rows.append(row | {"history": past[len(early) :], "earlier": early})
+        keys.append({"number": number, "sample_id": sample_id, "system": system, "text": text})
+    sheet = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "sheet.jsonl").write_text(sheet, encoding="utf-8")
+    user = about["user_id"].to_dict()
+    of = {s: {"item_id": r["item_id"], "history": list(r["history"])} for s, r in about.iterrows()}
+    key = {"texts": keys, "users": user, "samples": of, "items": _plain(items)}
+    key |= {"noun": run.facts["noun"], "corpus": run.facts["corpus_note"], "teacher": systems[0]}
+    write_json(key | {"run": provenance(project_root())}, folder / "key.json")
+    return folder / "sheet.jsonl"
+
+
+def score(folder: Path | str, answers: Mapping[str, Path], readers: str) -> dict[str, Any]:
+    """A record of what readers found: rates by system, agreement, and how right the audit is.
+
+    answers: a reader's name -> file. readers: who they were, in words. Tables: rates (reader,
+    "both" where every reader calls it false, or "audit"; system; share of texts with a false claim,
+    95% interval over users; n), agreement (of each pair: n, agree, kappa), audit (against each
+    reader and both: labelled, called, hits, precision, recall), claims (reader, system: texts,
+    claims, false ones).
+    """
+    key = read_json(Path(folder) / "key.json", "draw the sheet again")
+    texts = pd.DataFrame(key["texts"])
+    calls, claims = {}, []
+    for reader, path in answers.items():
+        read = _answers(path, list(texts["number"]))
+        calls[reader] = texts["number"].map(lambda n, r=read: any(c["false"] for c in r[n]))
+        for system, numbers in texts.groupby("system", sort=False)["number"]:
+            found = [claim for n in numbers for claim in read[n]]
+            false = sum(claim["false"] for claim in found)
+            row = {"reader": reader, "system": system, "texts": len(numbers)}
+            claims.append(row | {"claims": len(found), "false_claims": false})
+    called = pd.DataFrame(calls).astype(float)
+    if len(called.columns) > 1:
+        called["both"] = called.min(axis=1)
+    items = pd.DataFrame(key["items"])
+    samples = pd.DataFrame(
+        [{"sample_id": s, "user_id": key["users"][s], **of} for s, of in key["samples"].items()]
+    )
+    found = claim_scores(texts, samples, Auditor(check(items, "items"), key["noun"]))
+    audit = found[found["metric"] == FALSE].merge(
+        texts[["sample_id", "system", "number"]], on=["sample_id", "system"]
+    )
+    audited = texts["number"].map(audit.set_index("number")["value"]).to_numpy()
+    rates, quality = [], []
+    for reader in called:
+        truth = called[reader].to_numpy()
+        scores = texts[["sample_id", "system"]].assign(metric=FALSE, value=truth)
+        rates.append(bootstrap_means(scores, samples).assign(reader=reader))
+        hits = float((truth * audited).sum())
+        quality.append(
+            {
+                "reader": reader,
+                "labelled": int(truth.sum()),
+                "called": int(audited.sum()),
+                "hits": int(hits),
+                "precision": hits / audited.sum() if audited.any() else None,
+                "recall": hits / truth.sum() if truth.any() else None,
+            }
+        )
+    of_audit = texts[["sample_id", "system"]].assign(metric=FALSE, value=audited)
+    rates.append(bootstrap_means(of_audit, samples).assign(reader="audit"))
+    pairs = pair_kappas(called.drop(columns="both", errors="ignore"))
+    agree = {(a, b): float(np.mean(called[a] == called[b])) for a, b in combinations(answers, 2)}
+    agreement = pairs.assign(
+        agree=[agree[a, b] for a, b in zip(pairs["a"], pairs["b"], strict=True)]
+    )
+    facts = {"readers": readers, "texts": len(texts), "corpus": key["corpus"]}
+    facts |= {"teacher": key["teacher"], "commit_of_run": key["run"]["commit"]}
+    tables = {"rates": pd.concat(rates), "agreement": agreement}
+    return {
+        "provenance": provenance(project_root()) | {"parameters": facts},
+        "tables": {name: as_rows(table) for name, table in tables.items()}
+        | {"audit": quality, "claims": claims},
+    }
+
+
+def _described(items: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """What a reader is told of each item: title, year, attributes."""
+    known: dict[str, dict[str, Any]] = {
+        item: {"title": title} for item, title in zip(items["item_id"], items["title"], strict=True)
+    }
+    for kind, column in attributes(items).items():
+        for told, values in zip(known.values(), column, strict=True):
+            told[kind] = list(values)
+    return known
+
+
+def _plain(items: pd.DataFrame) -> list[dict[str, Any]]:
+    """The catalogue as JSON holds it: lists for arrays."""
+    lists = {kind: attribute_lists(items[kind]) for kind in attribute_columns(items)}
+    return as_rows(items.assign(**lists))
+
+
+def _answers(path: Path, numbers: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """A reader's claims by the text's number; `InputError` names the line that is wrong."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    for place, line in enumerate((line for line in lines if line.strip()), start=1):
+        where = f"{path}, line {place}"
+        try:
+            row = json.loads(line)
+            number, claims = row["number"], row["claims"]
+            told = [(claim["quote"], claim["false"], claim["kind"]) for claim in claims]
+        except (ValueError, KeyError, TypeError) as error:
+            said = 'write {"number": 1, "claims": [{"quote": "…", "false": true, "kind": "title"}]}'
+            raise InputError(f"{where}: is no answer; {said}") from error
+        if number not in numbers or number in found:
+            raise InputError(f"{where}: text {number!r} is not on the sheet, or stands here twice")
+        for quote, false, kind in told:
+            if not isinstance(quote, str) or not isinstance(false, bool):
+                raise InputError(f"{where}: a claim needs a quote and false: true or false")
+            if kind not in KINDS:
+                raise InputError(f"{where}: kind {kind!r} is unknown: {nearest(str(kind), KINDS)}")
+        found[number] = claims
+    missing = [n for n in numbers if n not in found]
+    if missing:
+        raise InputError(f"{path}: text {missing[0]} and {len(missing) - 1} more have no answer")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m prism_utils.experiments.blind",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, dest="command")
+    drawing = commands.add_parser("draw", help="a sheet for readers, and its key")
+    drawing.add_argument("run", type=Path, help="folder of a run")
+    drawing.add_argument("--out", type=Path, required=True)
+    drawing.add_argument("--samples", type=int, default=75, help="each with four texts")
+    drawing.add_argument("--seed", type=int, default=0)
+    scoring = commands.add_parser("score", help="a record of what the readers found")
+    scoring.add_argument("folder", type=Path, help="where the sheet was drawn")
+    scoring.add_argument("--answers", type=Path, nargs="+", required=True)
+    scoring.add_argument("--readers", required=True, help="who they were")
+    scoring.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    if given.command == "draw":
+        print(draw(given.run, given.out, samples=given.samples, seed=given.seed))
+        return
+    check_writable(given.out)
+    names = {f"reader {n}": path for n, path in enumerate(given.answers, start=1)}
+    record = score(given.folder, names, given.readers)
+    write_json(record, given.out)
+    print(json.dumps(record["tables"]))
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,114 @@
+"""The blind check: nothing on the sheet tells the system, and readers' files are counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from prism_utils.errors import InputError
+from prism_utils.experiments import blind
+from prism_utils.runs import Run, write_json
+
+ITEMS = pd.DataFrame(
+    {
+        "item_id": ["1", "2", "3"],
+        "title": ["Alien", "Heat", "Jaws"],
+        "year": [1979, 1995, 1975],
+        "genre": [["Horror"], ["Crime"], ["Horror"]],
+    }
+)
+TRUE, FALSE = "Like Alien, Jaws is a horror film.", "Like Alien, Jaws is a crime film."
+TEXTS = {"grammar": FALSE, "prism": FALSE, "prism-facts": TRUE, "facts-template": TRUE}
+
+
+@pytest.fixture
+def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    monkeypatch.chdir(tmp_path)
+    run = Run.open("runs/x")
+    facts = {"teacher": "grammar", "noun": "film", "corpus_note": "three films"}
+    write_json(facts | {"student_settings": {"max_history": 1}}, run.path / "run.json")
+    run.write("items", ITEMS)
+    samples = pd.DataFrame(
+        {
+            "sample_id": [f"s{n}" for n in range(6)],
+            "user_id": [f"u{n}" for n in range(6)],
+            "history": [["2", "1"]] * 6,
+            "item_id": "3",
+            "split": "test",
+        }
+    )
+    run.write("samples", samples)
+    told = [(s, system, text) for s in samples["sample_id"] for system, text in TEXTS.items()]
+    run.write("explanations", pd.DataFrame(told, columns=["sample_id", "system", "text"]))
+    path = blind.draw("runs/x", "blind", samples=4)
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def answer(sheet: list[dict], name: str, wrong: set[int]) -> Path:
+    """A reader who calls the crime films false, and errs on the numbers in `wrong`."""
+    path = Path(name)
+    lines = [
+        {
+            "number": row["number"],
+            "claims": [
+                {"quote": "Alien", "false": False, "kind": "title"},
+                {
+                    "quote": "film",
+                    "false": ("crime" in row["text"]) != (row["number"] in wrong),
+                    "kind": "attribute",
+                },
+            ],
+        }
+        for row in sheet
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def test_a_sheet_is_mixed_and_blind(sheet: list[dict]) -> None:
+    assert [row["number"] for row in sheet] == list(range(1, 17))
+    assert sorted(row["text"] for row in sheet) == [FALSE] * 8 + [TRUE] * 8
+    said = json.dumps(sheet)
+    assert not any(system in said for system in TEXTS) and '"s1"' not in said
+    alien = {"title": "Alien", "genre": ["Horror"], "decade": ["1970s"]}
+    assert sheet[0]["history"] == [alien] and sheet[0]["earlier"] == ["Heat"]
+    order = [row["text"] == TRUE for row in sheet]
+    assert order != sorted(order)
+
+
+def test_rates_agreement_and_the_audit_against_the_readers(sheet: list[dict]) -> None:
+    honest = [row["number"] for row in sheet if row["text"] == TRUE]
+    files = {"a": answer(sheet, "a.jsonl", set()), "b": answer(sheet, "b.jsonl", {honest[0]})}
+    record = blind.score("blind", files, "two readers")
+    tables = {name: pd.DataFrame(rows) for name, rows in record["tables"].items()}
+    rates = tables["rates"].set_index(["reader", "system"])["value"]
+    for who in ("a", "both", "audit"):
+        assert rates[who].to_dict() == dict(zip(TEXTS, (1, 1, 0, 0), strict=True))
+    assert sorted(rates["b"]) == [0, 0.25, 1, 1]
+    assert tables["agreement"][["n", "agree"]].values.tolist() == [[16, 15 / 16]]
+    audit = tables["audit"].set_index("reader")
+    assert audit.loc["b", ["labelled", "called", "hits", "precision"]].tolist() == [9, 8, 8, 1]
+    assert audit.loc["b", "recall"] == pytest.approx(8 / 9)
+    assert tables["claims"].query("reader == 'a'")["false_claims"].sum() == 8
+    assert record["provenance"]["parameters"]["readers"] == "two readers"
+
+
+def test_bad_answers_are_named(sheet: list[dict]) -> None:
+    path = answer(sheet, "a.jsonl", set())
+    lines = path.read_text().splitlines()
+    for wrong, said in (
+        (lines[:-1], "a.jsonl: text 16 and 0 more have no answer"),
+        ([*lines, lines[0]], "a.jsonl, line 17: text 1 is not on the sheet, or stands here twice"),
+        (["[]", *lines[1:]], "a.jsonl, line 1: is no answer"),
+        ([lines[0].replace("title", "titel")], "line 1: kind 'titel' is unknown: did you mean"),
+        ([lines[0].replace("false", '"no"', 1)], "line 1: is no answer"),
+        ([lines[0].replace(": false", ": 0")], "a claim needs a quote and false: true or false"),
+    ):
+        path.write_text("\n".join(wrong))
+        with pytest.raises(InputError, match=said):
+            blind.score("blind", {"a": path}, "one reader")
+    with pytest.raises(InputError, match="samples: 9 are asked for, the run has 6"):
+        blind.draw("runs/x", "more", samples=9)
