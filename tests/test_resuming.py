@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from transformers.trainer_callback import DefaultFlowCallback
 
 from prism_utils.errors import InputError
 from prism_utils.students import resuming, saved, training
+from prism_utils.students.inputs import UserTable
 from prism_utils.students.resuming import finite, newest
 from prism_utils.students.training import Recipe
 
@@ -210,6 +212,44 @@ def test_a_loss_that_is_not_finite_ends_training_and_saves_nothing(tmp_path, how
         train(tmp_path, recipe, **how)
     left = {path.name for path in tmp_path.iterdir()}
     assert "student.json" not in left and not any(name.startswith("check") for name in left)
+
+
+def test_a_disk_that_is_full_is_told_and_the_same_call_goes_on(tmp_path, undisturbed, monkeypatch):
+    real = torch.save
+
+    def full(value, path, **options):
+        if "checkpoint-15" in str(path):
+            Path(path).write_bytes(b"PK")
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+        return real(value, path, **options)
+
+    def no_room(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(InputError, match="cannot be written .*file write failed"):
+            train(tmp_path, STOPPING)
+    with monkeypatch.context() as patched:
+        patched.setattr(saved, "write_card", no_room)
+        with pytest.raises(InputError, match=": the disk is full: make room and do the same"):
+            train(tmp_path, STOPPING)
+    assert goes_on(tmp_path, undisturbed) == []
+
+
+def test_what_could_not_be_saved_is_said_before_training(tmp_path):
+    model, tokenizer = student()
+    how = {"settings": SETTINGS, "recipe": STOPPING}
+    halved = UserTable(["u0", "u1", "u2", "\ud83d"])
+    with pytest.raises(InputError, match="users: cannot be saved"):
+        training.finetune(model, tokenizer, FRAME, FRAME, halved, tmp_path, **how)
+    items = pd.DataFrame({"item_id": ["a", 3]})
+    with pytest.raises(InputError, match="items: cannot be saved"):
+        training.finetune(model, tokenizer, FRAME, FRAME, USERS, tmp_path, items=items, **how)
+    missing = FRAME.assign(text=[*FRAME["text"][:-1], None])
+    with pytest.raises(InputError, match="training data: row 12: 'text' must be text, found"):
+        training.finetune(model, tokenizer, missing, FRAME, USERS, tmp_path, **how)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])

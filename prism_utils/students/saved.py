@@ -29,6 +29,8 @@ def withdraw(folder: Path) -> None:
     """What lies in `folder` is no student any more: it is about to be made anew."""
     for name in (LAST, SYSTEM):
         (folder / name).unlink(missing_ok=True)
+    for path in folder.glob(".*.partial"):  # of a process that was killed
+        path.unlink(missing_ok=True)
 
 
 def save(
