@@ -237,6 +237,38 @@ def test_a_disk_that_is_full_is_told_and_the_same_call_goes_on(tmp_path, undistu
     assert goes_on(tmp_path, undisturbed) == []
 
 
+def test_a_mistake_while_a_student_is_saved_is_no_full_disk(tmp_path, monkeypatch):
+    def wrong(*args, **kwargs):
+        raise RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+
+    monkeypatch.setattr(saved, "write_card", wrong)
+    with pytest.raises(RuntimeError, match="The size of tensor a") as told:
+        train(tmp_path, Recipe(steps=1, batch_size=4, eval_every=1))
+    assert not isinstance(told.value, InputError)
+
+
+@pytest.mark.parametrize("left", ["file", "link", "folder of the mark's name"])
+def test_what_lies_in_a_checkpoint_s_place_goes(cut, undisturbed, left):
+    folder = checkpoints(cut)[-1].with_name("checkpoint-16")
+    if left == "file":
+        folder.write_text("x")
+    elif left == "link":
+        folder.symlink_to(cut / "nowhere")
+    else:
+        (folder / "whole.json").mkdir(parents=True)
+    folder.with_name("checkpoint-²").mkdir()  # a digit, and no number
+    assert newest(folder.parent)[1] == ["checkpoint-16"] and not folder.is_symlink()
+    assert not folder.exists()
+
+
+def test_a_file_in_the_place_of_all_checkpoints_is_named(cut):
+    place = checkpoints(cut)[0].parent
+    shutil.rmtree(place)
+    place.write_text("x")
+    with pytest.raises(InputError, match=f"{place.name}: it is there already, and is no folder"):
+        train(cut, STOPPING)
+
+
 def test_what_could_not_be_saved_is_said_before_training(tmp_path):
     model, tokenizer = student()
     how = {"settings": SETTINGS, "recipe": STOPPING}

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 import sys
 import time
@@ -35,7 +36,7 @@ from transformers import (
 )
 
 from ..errors import InputError, refusal
-from ..files import check_writable
+from ..files import check_writable, make_folder
 from . import saved
 from .checks import check_number
 from .folders import in_short
@@ -120,15 +121,20 @@ class _Trainer(Trainer):
             super()._save_checkpoint(*args, **kwargs)
 
 
+# How torch, which has no word for a full disk, says that it could not write to the end.
+_CUT_SHORT = re.compile("write failed|PytorchStreamWriter|iostream error|I/O error|unexpected pos")
+
+
 @contextlib.contextmanager
 def _room(folder: object) -> Iterator[None]:
     """What cannot be written below `folder`, to a full disk for instance, is an `InputError`."""
     try:
         yield
-    except InputError:
-        raise
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch has no word for a full disk
-        said = refusal(error, folder) or f"{folder}: cannot be written ({in_short(error)})"
+    except (OSError, RuntimeError, SafetensorError) as error:
+        said = refusal(error, folder)
+        if said is None and isinstance(error, RuntimeError) and not _CUT_SHORT.search(str(error)):
+            raise  # a bug, or a device's error, and no file's
+        said = said or f"{folder}: cannot be written ({in_short(error)}): make room there"
         raise InputError(f"{said}; then training goes on from its last whole checkpoint") from error
 
 
@@ -239,6 +245,7 @@ def train(
             )
         options = Trainer.get_optimizer_cls_and_kwargs(arguments)[1]
         optimizer = (RowAdamW, options | {"table": table})
+    make_folder(checkpoints)
     trainer = _Trainer(
         model=model,
         args=arguments,
@@ -319,7 +326,8 @@ def finetune(
     for name, kept in (("users", pd.DataFrame({"user_id": users.index})), ("items", items)):
         try:
             pa.Table.from_pandas(kept if kept is not None else pd.DataFrame())
-        except Exception as error:  # half an emoji, cells of several types: not after training
+        # Half an emoji, or cells of several types: said now, and not after training.
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             raise InputError(f"{name}: cannot be saved: {in_short(error)}") from error
     out_dir = Path(out_dir)
     table = getattr(model.model.encoder, "user_embeddings", None)
