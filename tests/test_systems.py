@@ -151,13 +151,6 @@ def test_what_is_no_part_of_a_system_may_change(tmp_path):
     assert students.load(tmp_path).name == "nearest"
 
 
-def test_no_student_starts_from_a_damaged_one(made, tmp_path):
-    folder = shutil.copytree(made("prism"), tmp_path / "system")
-    flip(folder / "model.safetensors")
-    with pytest.raises(InputError, match="init_from: .*safetensors: changed or damaged since"):
-        fit("prism", tmp_path / "out", BRIEF, init_from=str(folder))
-
-
 @pytest.mark.parametrize("file", ["system.json", "model.safetensors", "users.parquet"])
 def test_what_cannot_be_loaded_is_fitted_again_and_said(made, tmp_path, capsys, file):
     folder = shutil.copytree(made("att2seq"), tmp_path / "system")

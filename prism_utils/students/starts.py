@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, PretrainedConfig
 from ..checkpoints import check_folder, is_local
 from ..errors import InputError
 from ..files import read_json
-from .folders import check_seals, in_short, weight_shapes
+from .folders import in_short, weight_shapes
 
 # Without one of these files transformers makes up an empty tokenizer.
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
@@ -89,7 +89,6 @@ def look(
     if folder.is_dir():
         try:
             check_folder(folder)
-            check_seals(folder)
             weight_shapes(folder)
         except InputError as error:
             raise InputError(f"init_from: {error}") from None
