@@ -1,8 +1,10 @@
 """Prompts: the paper's faithfulness-constrained template, rendered under a token budget.
 
 `faithful` is section 4.2's template with the domain's noun in the place of "movie"; `compact` is a
-short form for students trained from scratch. Left out on purpose: tokenizers (a caller passes a
-counting function) and chat formats, which belong to whoever runs the model.
+short form for students trained from scratch. `facts` adds, in brackets, what the catalogue knows of
+the item and what it shares with the history: evidence as section 7 asks for. Left out on purpose:
+tokenizers (a caller passes a counting function) and chat formats, which belong to whoever runs the
+model.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import pandas as pd
 
 from .errors import InputError, nearest
 from .tables import attribute_columns, check
-from .wording import verbs
+from .wording import attributes, surfaces, verbs
 
 TEMPLATES: dict[str, str] = {
     "faithful": (
@@ -42,6 +44,10 @@ _EVIDENCE = {
     "compact": " ; because of: {evidence}",
 }
 
+# Which facts stand beside the titles: none (the paper); what each shown history item shares with
+# the recommended one; what the recommended one has; both.
+FACTS = ("none", "shared", "item", "all")
+
 
 def render_prompts(
     samples: pd.DataFrame,
@@ -51,10 +57,11 @@ def render_prompts(
     noun: str = "film",
     max_history: int = 50,
     mark_evidence: bool = False,
+    facts: str = "none",
     count_tokens: Callable[[list[str]], list[int]] | None = None,
     max_tokens: int | None = None,
 ) -> pd.DataFrame:
-    """One prompt for each sample (section 4.2): columns sample_id, prompt, shown, dropped.
+    """One prompt for each sample (section 4.2): sample_id, prompt, shown, dropped, facts_dropped.
 
     The last `max_history` items of a history are shown, oldest first. An id that `items` does not
     hold is used as text, so titles may stand in the place of ids. A sample with an `input_text`
@@ -62,18 +69,25 @@ def render_prompts(
     `max_tokens` the oldest titles go, one by one, until the prompt fits: `shown` counts the titles
     (of an `input_text`: the words) that stayed and `dropped` those that the budget removed.
     `mark_evidence` names the shown history items in a sample's `evidence` once more, after all.
+    `facts` (one of `FACTS`) adds attributes of `items` in brackets: to each history title and each
+    marked one those that it shares with the recommended item, to this one its own. Where a budget
+    is too small even without history, facts go, the last first; `facts_dropped` counts them. What
+    the catalogue knows nothing of reads as it does without facts.
 
-    Raises InputError for an unknown template, a sample without its columns (`evidence` where it is
-    to be marked), and a prompt that is over the budget even without any history.
+    Raises InputError for an unknown template or `facts`, a sample without its columns (`evidence`
+    where it is to be marked), and a prompt that is over the budget even without any history.
 
     >>> items = pd.DataFrame({"item_id": ["1", "2"], "title": ["Jaws", "Alien"]})
     >>> samples = pd.DataFrame({"sample_id": ["s"], "user_id": ["u"], "history": [["1", "Heat"]],
     ...                         "item_id": ["2"], "split": ["test"]})
     >>> render_prompts(samples, items, template="compact").prompt[0]
     'history: Jaws | Heat ; explain: Alien'
+    >>> items["genre"] = [["Thriller", "Horror"], ["Horror"]]
+    >>> render_prompts(samples, items, template="compact", facts="all").prompt[0]
+    'history: Jaws (genre horror) | Heat ; explain: Alien (genre horror)'
     """
     check(samples, "samples")
-    return PromptWriter(items, template=template, noun=noun).write(
+    return PromptWriter(items, template=template, noun=noun, facts=facts).write(
         samples,
         max_history=max_history,
         mark_evidence=mark_evidence,
@@ -90,17 +104,24 @@ class Prompts:
     shown: list[int]
     dropped: list[int]
     cut: list[bool]  # whether the item's title was cut
+    facts_dropped: list[int]  # attributes of item and marked evidence that did not fit
 
 
 class PromptWriter:
     """`render_prompts` for one catalogue, which is read once: made for many small requests."""
 
     def __init__(
-        self, items: pd.DataFrame, *, template: str = "faithful", noun: str = "film"
+        self,
+        items: pd.DataFrame,
+        *,
+        template: str = "faithful",
+        noun: str = "film",
+        facts: str = "none",
     ) -> None:
-        """Raises InputError for an unknown template."""
-        if template not in TEMPLATES:
-            raise InputError(f"template {template!r} is unknown: {nearest(template, TEMPLATES)}")
+        """Raises InputError for an unknown template or facts."""
+        for what, given, known in (("template", template, TEMPLATES), ("facts", facts, FACTS)):
+            if given not in known:
+                raise InputError(f"{what} {given!r} is unknown: {nearest(str(given), known)}")
         check(items, "items")
         self._titles = dict(zip(items["item_id"], items["title"], strict=True))
         kinds = [] if noun in ("film", "movie") else attribute_columns(items)
@@ -110,6 +131,8 @@ class PromptWriter:
         self._head, rest = frame.split("{history}")
         self._middle, self._tail = rest.split("{item}")
         self._separator, self._evidence = _SEPARATORS[template], _EVIDENCE[template]
+        self._tells_item, self._tells_shared = facts in ("item", "all"), facts in ("shared", "all")
+        self._facts = _facts(items) if facts != "none" else {}
 
     def write(self, samples: pd.DataFrame, **asked: Any) -> pd.DataFrame:
         """As `render_prompts`; the samples table is not checked again."""
@@ -127,6 +150,7 @@ class PromptWriter:
                 "prompt": written.texts,
                 "shown": written.shown,
                 "dropped": written.dropped,
+                "facts_dropped": written.facts_dropped,
             }
         )
 
@@ -158,63 +182,128 @@ class PromptWriter:
                 "samples: column 'evidence' is missing and is to be marked; "
                 "prism_utils.rankers.with_evidence adds it"
             )
-        titles = self._titles
-        goals = [titles.get(i, i) for i in items]
-        units: list[list[str]] = []
-        joins: list[str] = []
-        reasons: list[str] = []
         texts = [None] * len(histories) if input_texts is None else input_texts
         marked = evidence if mark_evidence and evidence is not None else [()] * len(histories)
-        for history, text, movers in zip(histories, texts, marked, strict=True):
-            shown = history[max(len(history) - max_history, 0) :]
-            moved = self._separator.join(titles.get(i, i) for i in movers if i in list(shown))
-            reasons.append(self._evidence.format(evidence=moved) if moved else "")
-            if isinstance(text, str):
-                units.append(text.split())
-                joins.append(" ")
-            else:
-                units.append([titles.get(i, i) for i in shown])
-                joins.append(self._separator)
-
-        def prompt(row: int, keep: int, goal: str) -> str:
-            past = joins[row].join(units[row][len(units[row]) - keep :])
-            return well_formed(f"{self._head}{past}{reasons[row]}{self._middle}{goal}{self._tail}")
-
-        def fits(asked: Iterable[tuple[int, int, str]]) -> list[bool]:
-            return [n <= most for n in count([prompt(*one) for one in asked])]
-
-        kept = [len(unit) for unit in units]
-        prompts = [prompt(row, keep, goals[row]) for row, keep in enumerate(kept)]
-        cut = [False] * len(prompts)
+        rows = [
+            self._row(history[max(len(history) - max_history, 0) :], item, text, movers)
+            for history, item, text, movers in zip(histories, items, texts, marked, strict=True)
+        ]
+        prompts = [self._text(row) for row in rows]
         if count_tokens is not None and max_tokens is not None and prompts:
             count, most = count_tokens, max_tokens
-            over = [row for row, length in enumerate(count(prompts)) if length > most]
-            keeps = _largest(
-                {row: kept[row] - 1 for row in over},
-                lambda sizes: fits((row, keep, goals[row]) for row, keep in sizes.items()),
-            )
-            long = [row for row in over if keeps[row] < 0]  # even without any history
+
+            def shrink(limits: dict[int, int], part: str) -> list[int]:
+                """Give each row the largest size of a part that fits; the rows that none fits."""
+
+                def fits(sizes: dict[int, int]) -> list[bool]:
+                    asked = [self._text(rows[n].sized(part, size)) for n, size in sizes.items()]
+                    return [length <= most for length in count(asked)]
+
+                sizes = _largest(limits, fits)
+                for n, size in sizes.items():
+                    rows[n] = rows[n].sized(part, max(size, 0))
+                return [n for n, size in sizes.items() if size < 0]
+
+            over = [n for n, length in enumerate(count(prompts)) if length > most]
+            # The oldest titles go first, then facts, then what is marked and the title's end.
+            long = shrink({n: rows[n].keep - 1 for n in over}, "keep")
+            long = shrink({n: rows[n].facts for n in long}, "facts")
             if cut_titles:
-                for row in long:
-                    reasons[row] = ""
-                left = _largest(
-                    {row: len(goals[row]) for row in long},
-                    lambda sizes: fits((row, 0, goals[row][:size]) for row, size in sizes.items()),
+                for n in long:
+                    rows[n] = dataclasses.replace(rows[n], movers=[])
+                shrink({n: len(rows[n].goal) for n in long}, "letters")
+                long = [n for n in long if not rows[n].letters]
+            for n in long:
+                bare = rows[n].sized("letters", len(rows[n].goal))
+                raise InputError(
+                    f"max_tokens={most} is too small: the prompt of {name(n)} takes "
+                    f"{count([self._text(bare)])[0]} tokens without history; "
+                    "allow more tokens, or shorten the item's title"
                 )
-                for row in (row for row in long if left[row] > 0):
-                    keeps[row], cut[row] = 0, left[row] < len(goals[row])
-                    goals[row] = goals[row][: left[row]]
-            for row in over:
-                if keeps[row] < 0:
-                    raise InputError(
-                        f"max_tokens={most} is too small: the prompt of {name(row)} takes "
-                        f"{count([prompt(row, 0, goals[row])])[0]} tokens without history; "
-                        "allow more tokens, or shorten the item's title"
-                    )
-                kept[row] = keeps[row]
-                prompts[row] = prompt(row, keeps[row], goals[row])
-        dropped = [len(unit) - keep for unit, keep in zip(units, kept, strict=True)]
-        return Prompts(prompts, kept, dropped, cut)
+            for n in over:
+                prompts[n] = self._text(rows[n])
+        return Prompts(
+            prompts,
+            shown=[row.keep for row in rows],
+            dropped=[len(row.units) - row.keep for row in rows],
+            cut=[row.letters < len(row.goal) for row in rows],
+            facts_dropped=[row.known - row.facts for row in rows],
+        )
+
+    def _row(self, shown: Sequence[str], item: str, text: Any, movers: Iterable[str]) -> _Row:
+        title = self._titles.get
+        own = self._facts.get(item, ())
+        common = set(own) if self._tells_shared else set()
+
+        def shared(past: str) -> list[Fact]:
+            if not common or past == item:
+                return []
+            return [fact for fact in self._facts.get(past, ()) if fact in common]
+
+        marked = [(title(i, i), shared(i)) for i in movers if i in list(shown)]
+        goal_facts = list(own) if self._tells_item else []
+        if isinstance(text, str):
+            units, join = text.split(), " "
+        else:
+            units, join = [title(i, i) + _bracketed(shared(i)) for i in shown], self._separator
+        goal, known = title(item, item), len(goal_facts) + sum(len(f) for _, f in marked)
+        return _Row(units, join, goal, goal_facts, marked, known, len(units), known, len(goal))
+
+    def _text(self, row: _Row) -> str:
+        past = row.join.join(row.units[len(row.units) - row.keep :])
+        goal = row.goal[: row.letters] + _bracketed(row.goal_facts[: row.facts])
+        left, movers = row.facts - len(row.goal_facts), []
+        for title, facts in row.movers:
+            movers.append(title + _bracketed(facts[: max(left, 0)]))
+            left -= len(facts)
+        why = self._evidence.format(evidence=self._separator.join(movers)) if movers else ""
+        return well_formed(f"{self._head}{past}{why}{self._middle}{goal}{self._tail}")
+
+
+Fact = tuple[str, str]  # kind of attribute, value as it is written
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """What one prompt is made of, and how much of each part stays in it."""
+
+    units: list[str]  # of the history, the oldest first
+    join: str
+    goal: str  # the item's title
+    goal_facts: list[Fact]
+    movers: list[tuple[str, list[Fact]]]  # marked titles, and what they share with the item
+    known: int  # facts of item and marked titles
+    keep: int  # units that stay, the last ones
+    facts: int  # facts that stay, the first ones
+    letters: int  # of the item's title
+
+    def sized(self, part: str, size: int) -> _Row:
+        change: dict[str, Any] = {part: size}
+        return dataclasses.replace(self, **change)
+
+
+def _facts(items: pd.DataFrame) -> dict[str, tuple[Fact, ...]]:
+    """What a catalogue knows of each item, by its id and by a title that no other item has."""
+    facts: list[list[Fact]] = [[] for _ in range(len(items))]
+    for kind, column in attributes(items).items():
+        for own, values in zip(facts, column, strict=True):
+            own += [(kind, surfaces(kind, value)[0]) for value in values]
+    known = dict(zip(items["item_id"], map(tuple, facts), strict=True))
+    alone = items.loc[~items["title"].duplicated(keep=False), ["title", "item_id"]]
+    return {title: known[item] for title, item in alone.itertuples(index=False)} | known
+
+
+def _bracketed(facts: Sequence[Fact]) -> str:
+    """Facts as they follow a title.
+
+    >>> _bracketed([("genre", "crime"), ("genre", "drama"), ("director", "Michael Mann")])
+    ' (genre crime, drama; director Michael Mann)'
+    """
+    kinds: dict[str, list[str]] = {}
+    for kind, value in facts:
+        kinds.setdefault(kind, []).append(value)
+    said = "; ".join(f"{kind} {', '.join(values)}" for kind, values in kinds.items())
+    return f" ({said})" if said else ""
 
 
 def _largest(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from transformers import (
 
 from prism_utils import students
 from prism_utils.errors import InputError
+from prism_utils.experiments import baselines
 from prism_utils.files import read_json, write_json
 from prism_utils.metrics.grounding import Grounding
 from prism_utils.prompts import render_prompts
@@ -88,6 +91,7 @@ SYSTEMS = {
     "pepler-mlp": ("pepler", {**SMALL, "heads": 2, "head": "mlp", "frozen_share": 0.5}),
     "nearest": ("nearest", {}),
     "frame": ("frame", {}),
+    "facts-template": ("facts-template", {}),
 }
 
 
@@ -101,7 +105,7 @@ def test_a_system_is_fitted_saved_loaded_and_not_fitted_twice(tmp_path, name, mo
     again = students.load(tmp_path)
     assert again.name == name
     pd.testing.assert_frame_equal(again.explain(ASKED), told)
-    trained = kind not in ("nearest", "frame")
+    trained = kind not in students.FLOORS
     assert (system.curve is not None) == (again.curve is not None) == trained
     if trained:
         assert system.curve["step"].tolist() == [2, 4]
@@ -582,3 +586,48 @@ def test_a_folder_of_two_trainings_is_named(tmp_path):
     write_json(unsealed, tmp_path / "system.json", sealed=True)
     with pytest.raises(InputError, match="tables of 1 users and 5 items, but the weights have 3"):
         students.load(tmp_path)
+
+
+def test_a_student_that_is_told_facts_reads_them_when_it_is_loaded(tmp_path):
+    """From the catalogue that it was saved with, by id or title; the reference is the prompt."""
+    settings = dataclasses.replace(SETTINGS, facts="all", max_input_tokens=120)
+    given = {"items": ITEMS, "settings": settings, "recipe": BRIEF, **SMALL}
+    made = students.fit("prism", TRAIN, TRAIN.head(5), tmp_path, **given)
+    seen = []
+
+    class Spy:
+        def __getattr__(self, name):
+            return getattr(made.backend, name)
+
+        def generate(self, inputs, users, **options):
+            seen.extend(made.tokenizer.batch_decode(inputs, skip_special_tokens=True))
+            return made.backend.generate(inputs, users, **options)
+
+    loaded = students.load(tmp_path)
+    assert loaded.settings == settings
+    loaded.backend = Spy()
+    by_id = loaded.explain(history=["f1", "f3"], item="f4")
+    by_title = loaded.explain(history=["Alien", "Jaws"], item="The Fly")
+    assert by_id == by_title and not by_id.facts_dropped
+    assert seen == 2 * [
+        "history: Alien (genre horror, science fiction) | Jaws (genre horror) ; "
+        "explain: The Fly (genre horror, science fiction)"
+    ]
+
+
+def test_a_system_of_a_table_has_settings_of_its_own(tmp_path):
+    told = {"kind": "prism", "settings": {"facts": "item", "max_input_tokens": 99}}
+    baselines.fit_all(
+        {"prism-facts": told}, TRAIN, TRAIN.head(5), ASKED.head(3), tmp_path, seeds=[0],
+        items=ITEMS, settings=SETTINGS, recipe=dataclasses.asdict(BRIEF), ratings=False,
+        student_options=SMALL,
+    )  # fmt: skip
+    settings = students.load(tmp_path / "prism-facts").settings
+    assert settings == dataclasses.replace(SETTINGS, facts="item", max_input_tokens=99)
+    told["settings"] = {"fact": "item"}
+    with pytest.raises(InputError, match="prism-facts: setting 'fact' is unknown: did you mean 'f"):
+        baselines.fit_all(
+            {"prism-facts": told}, TRAIN, TRAIN.head(5), ASKED.head(3), tmp_path, seeds=[0],
+            items=ITEMS, settings=SETTINGS, recipe=dataclasses.asdict(BRIEF), ratings=False,
+            student_options=SMALL,
+        )  # fmt: skip

@@ -143,3 +143,20 @@ def test_chapters_hold_the_cells_that_findings_name(run: Run) -> None:
     for chapter, label in named:
         notebook = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4)
         assert f"evidence-{label}" in book.labels(notebook), (chapter, label)
+
+
+def test_what_the_facts_are_worth_needs_both_students(run: Run) -> None:
+    claims = pd.DataFrame(
+        [("prism", 0.321, 0.3, 0.34), ("prism-facts", 0.0213, 0.01, 0.03)],
+        columns=["system", "value", "low", "high"],
+    ).assign(metric="false")
+    price = pd.DataFrame({"way": ["as written", "retry"], "false": [0.02, 0.0], "ratio": [1, 1.25]})
+    run.write("claims_of_texts", claims.head(1))
+    run.write("guarantee", price)
+    assert "facts" not in answers(run)
+    run.write("claims_of_texts", claims)
+    assert answers(run)["facts"] == (
+        "Told titles alone it says something that nothing supports in 32% [30%, 34%] of its "
+        "explanations, told also what item and history share in 2.1% [1.0%, 3.0%]. Where such "
+        "texts are replaced, 0.0% are left, for 1.25 of the time."
+    )

@@ -14,6 +14,7 @@ from prism_utils.corpora import embedded
 from prism_utils.errors import InputError
 from prism_utils.metrics import speed
 from prism_utils.metrics.grounding import (
+    LABELLED_NEW,
     LABELS,
     Grounding,
     grounding_scores,
@@ -323,6 +324,25 @@ def test_the_hand_labelled_sentences_are_whole():
     assert rows[list(LABELS)].nunique().eq(2).all()
     assert not (rows["cites_history"].eq(1) & rows["grounded"].eq(0)).any()
     assert rows["category"].nunique() >= 8
+
+
+def test_the_new_labelled_sentences_are_whole_and_new():
+    rows, old = hand_labelled(LABELLED_NEW), hand_labelled()
+    catalogue = embedded.read_catalogue(embedded.CATALOGUE)
+    known, labels = set(catalogue["item_id"]), [*LABELS, "invented_name"]
+    assert len(rows) == 300 and not rows.isna().any(axis=None)
+    for column in ("sample_id", "text"):
+        assert rows[column].is_unique and not rows[column].isin(old[column]).any()
+    assert rows["item_id"].isin(known).all()
+    history = rows["history"]
+    assert history.map(lambda ids: len(set(ids)) == len(ids) and known.issuperset(ids)).all()
+    assert history.map(len).between(3, 6).all()
+    assert not any(item in ids for item, ids in zip(rows["item_id"], history, strict=True))
+    assert rows[labels].isin([0, 1]).all(axis=None)
+    assert rows[labels].apply(pd.Series.value_counts).ge(15).all(axis=None)
+    assert not (rows["cites_history"].eq(1) & rows["grounded"].eq(0)).any()
+    assert set(rows["category"]) == {"plain", "friendly", "model-like", "hard"}
+    assert rows["category"].eq("hard").sum() <= 60
 
 
 def test_hand_labelled_quality_counts_by_category(tmp_path):

@@ -139,6 +139,85 @@ def test_what_is_marked_goes_before_the_title_is_cut():
         writer.compose([[]], ["5"], count_tokens=letters, max_tokens=21, cut_titles=True)
 
 
+FACTS = pd.DataFrame(
+    {
+        "item_id": ["1", "2", "3", "4"],
+        "title": ["Heat", "Alien", "Ronin", "Blank"],
+        "year": [1995, 1979, 1998, None],
+        "genre": [["Crime", "Action"], ["Sci-Fi", "Horror"], ["Action", "Crime"], []],
+        "actor": [["Robert De Niro"], ["John Hurt"], ["Robert De Niro"], []],
+    }
+)
+HEAT = "Heat (genre crime, action; actor Robert De Niro; decade 1990s)"
+RONIN = "Ronin (genre action, crime; actor Robert De Niro; decade 1990s)"
+
+
+@pytest.mark.parametrize(
+    ("facts", "history", "item"),
+    [
+        ("none", "Heat | Alien | Nobody's", "Ronin"),
+        ("shared", f"{HEAT} | Alien | Nobody's", "Ronin"),
+        ("item", "Heat | Alien | Nobody's", RONIN),
+        ("all", f"{HEAT} | Alien | Nobody's", RONIN),
+    ],
+)
+@pytest.mark.parametrize("as_title", [False, True])
+def test_facts_stand_beside_the_titles(facts, history, item, as_title):
+    asked = (["Heat", "Alien", "Nobody's"], "Ronin") if as_title else (["1", "2", "Nobody's"], "3")
+    (told,) = render_prompts(sample(*asked), FACTS, template="compact", facts=facts).prompt
+    assert told == f"history: {history} ; explain: {item}"
+    (told,) = render_prompts(sample(*asked), FACTS, facts=facts).prompt
+    assert f"history: {history.replace(' | ', ', ')}\n- Recommended film: {item}\n" in told
+
+
+@pytest.mark.parametrize("facts", ["none", "shared", "item", "all"])
+def test_an_item_without_facts_reads_as_without(facts):
+    for item in ("4", "A film of mine"):
+        (told,) = render_prompts(sample(["1"], item), FACTS, template="compact", facts=facts).prompt
+        title = "Blank" if item == "4" else item
+        assert told == f"history: Heat ; explain: {title}"
+    bare = FACTS[["item_id", "title"]]
+    (told,) = render_prompts(sample(["1"], "3"), bare, template="compact", facts=facts).prompt
+    assert told == "history: Heat ; explain: Ronin"
+
+
+def test_the_item_shares_nothing_with_itself_and_namesakes_have_no_facts_by_title():
+    (told,) = render_prompts(sample(["3"], "3"), FACTS, template="compact", facts="shared").prompt
+    assert told == "history: Ronin ; explain: Ronin"
+    twins = pd.concat([FACTS, FACTS.iloc[[2]].assign(item_id="5")])
+    (told,) = render_prompts(sample(["1"], "Ronin"), twins, template="compact", facts="all").prompt
+    assert told == "history: Heat ; explain: Ronin"
+    (told,) = render_prompts(sample(["1"], "5"), twins, template="compact", facts="item").prompt
+    assert told == f"history: Heat ; explain: {RONIN}"
+
+
+def test_the_rankers_items_come_with_what_they_share():
+    marked = sample(["1", "2"], "3", evidence=["2", "1"])
+    (told,) = render_prompts(
+        marked, FACTS, template="compact", facts="shared", mark_evidence=True
+    ).prompt
+    assert told == f"history: {HEAT} | Alien ; because of: Alien | {HEAT} ; explain: Ronin"
+
+
+@pytest.mark.parametrize("budget", range(6, 60))
+def test_facts_go_after_the_last_title_of_the_history(budget):
+    marked = sample(["2", "1"], "3", evidence=["1"])
+    given = {"template": "compact", "facts": "all", "mark_evidence": True}
+    told = PromptWriter(FACTS, template="compact", facts="all").compose(
+        marked["history"], marked["item_id"], evidence=marked["evidence"], mark_evidence=True,
+        count_tokens=words, max_tokens=budget, cut_titles=True,
+    )  # fmt: skip
+    (text,), (facts,), (kept,) = told.texts, told.facts_dropped, told.shown
+    assert len(text.split()) <= budget
+    assert text == render_prompts(marked, FACTS, **given).prompt[0] or told.dropped[0]
+    assert not facts or kept == 0
+    assert kept + told.dropped[0] == 2
+    if 0 < facts < 8:
+        assert "explain: Ronin" in text and text.count("(") <= 2
+    if facts == 8:
+        assert "(" not in text
+
+
 def test_half_an_emoji_becomes_the_replacement_character():
     asked = [["Copper \ud83d", "\ud83d\ude00"]], ["\ude00"]
     (text,) = PromptWriter(ITEMS, template="compact").compose(*asked).texts
@@ -146,6 +225,8 @@ def test_half_an_emoji_becomes_the_replacement_character():
 
 
 def test_bad_input_is_named():
+    with pytest.raises(InputError, match="facts 'share' is unknown: did you mean 'shared'"):
+        render_prompts(sample([]), ITEMS, facts="share")
     with pytest.raises(InputError, match="template 'compct' is unknown: did you mean 'compact'"):
         render_prompts(sample([]), ITEMS, template="compct")
     with pytest.raises(InputError, match="max_tokens=3 is too small: the prompt of sample 's1'"):

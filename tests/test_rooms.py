@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "teachers": _GROUND | {"prompts"},
     "distillation": _GROUND | {"teachers"},
     "students": _GROUND | {"prompts", "rankers", "metrics"},
-    "decoding": _GROUND | {"prompts", "students"},
+    "decoding": _GROUND | {"prompts", "students", "metrics"},
     "students front": _GROUND | {"students", "decoding"},
     "human_eval": _GROUND,
     "efficiency": _GROUND | {"teachers", "students", "decoding"},

@@ -13,8 +13,9 @@ import sacrebleu
 
 from prism_utils.errors import InputError
 from prism_utils.metrics import __main__ as cli
-from prism_utils.metrics import overlap, suite
+from prism_utils.metrics import overlap, st2exp, suite
 from prism_utils.metrics.grounding import grounding_scores
+from prism_utils.metrics.receipts import Auditor
 from prism_utils.metrics.suite import central_text, constant, evaluate, shuffled
 from prism_utils.tables import check, read_table
 
@@ -73,7 +74,8 @@ def test_the_table_holds_every_metric_of_every_system_in_order(result):
     metrics = [set(part["metric"]) for _, part in result.table.groupby("system")]
     assert metrics[0] == metrics[1]
     assert metrics[0] >= {
-        "foreign_title", "grounded", "fmr", "rouge1", "rougeL", "set_rougeL", "bleu4",
+        "foreign_title", "grounded", "st2exp_p", "itself", "fmr", "rouge1",
+        "rougeL", "set_rougeL", "bleu4",
         "corpus_bleu4", "usr", "distinct2", "div", "fcr", "self_bleu",
     }  # fmt: skip
     assert not result.table.duplicated(["system", "metric"]).any()
@@ -89,6 +91,7 @@ def test_values_are_the_metrics_own(result):
         overlap.set_rouge(TOLD, GOLDEN),
         overlap.bleu(TOLD, GOLDEN),
         grounding_scores(TOLD, SAMPLES, ITEMS),
+        st2exp.score(TOLD, SAMPLES, GOLDEN, auditor=Auditor(ITEMS)),
     ):
         of_metric = expected.groupby(["system", "metric"])["value"].mean()
         assert means[of_metric.index].to_numpy() == pytest.approx(of_metric.to_numpy())

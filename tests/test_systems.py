@@ -22,7 +22,8 @@ from prism_utils.students.ids import ratings
 from prism_utils.students.training import Recipe
 
 BRIEF = Recipe(steps=1, batch_size=15, eval_every=1)
-SYSTEMS = {"att2seq": SMALL, "pepler": {**SMALL, "heads": 2}, "nearest": {}, "frame": {}}
+SYSTEMS = {"att2seq": SMALL, "pepler": {**SMALL, "heads": 2}, "nearest": {}, "frame": {},
+           "facts-template": {}}  # fmt: skip
 SYSTEMS["prism"] = SYSTEMS["pepler"]
 NO_PART = ("system.json", "card.json", "README.md")  # of what a system says
 
@@ -95,7 +96,8 @@ FILES = [
     (["nearest"], "train.parquet", cut),
     (["frame"], "frames.json", cut),
     (["frame"], "frames.json", edited(frames=[["text"]])),
-    (["frame"], "items.parquet", Path.unlink),
+    (["facts-template"], "facts.json", edited(noun=" ")),
+    (["frame", "facts-template"], "items.parquet", Path.unlink),
 ]
 
 

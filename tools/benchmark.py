@@ -24,6 +24,7 @@ from prism_utils.corpora import embedded
 from prism_utils.metrics import speed
 from prism_utils.metrics.grounding import Grounding
 from prism_utils.metrics.overlap import rouge
+from prism_utils.metrics.receipts import Auditor
 from prism_utils.metrics.suite import evaluate
 from prism_utils.teachers.grammar import GrammarTeacher
 
@@ -62,7 +63,8 @@ def main() -> int:
         samples = sequences.make_samples(small.interactions)
         teacher = GrammarTeacher(small.items, max_history=5)
         told = teacher.explain(samples)
-        grounding = Grounding(small.items)
+        grounding, auditor = Grounding(small.items), Auditor(small.items)
+        asked = list(zip(told["text"], samples["history"], samples["item_id"], strict=True))
 
         large = embedded.load(users=2000, interactions_per_user=51)
         shown = sequences.make_samples(large.interactions)
@@ -85,6 +87,10 @@ def main() -> int:
             ),
             "grammar teacher": (lambda: teacher.explain(samples), len(samples), "explanations"),
             "grounding metric": (lambda: grounding.score(told, samples), len(told), "texts"),
+            "receipts": (lambda: auditor.audit_all(asked), len(asked), "texts"),
+            "receipts, two processes": (
+                lambda: auditor.audit_all(asked, workers=2), len(asked), "texts",
+            ),
             "build the matcher of 150,000 titles": (lambda: Grounding(catalogue), 0, ""),
             "grounding among 150,000 titles, two processes": (
                 lambda: among_many.score(of_many, drawn, workers=2), len(of_many), "texts",

@@ -370,6 +370,29 @@ def _unfit(evidence: Evidence) -> Finding:
     )
 
 
+def _facts(evidence: Evidence) -> Finding:
+    table = evidence.table("claims_of_texts", "10_true")
+    false = table[table["metric"] == "false"].set_index("system")
+    if not {"prism", "prism-facts"} <= set(false.index):
+        raise Missing("10_true")
+    said = {
+        name: f"{_share(row['value'])} [{_share(row['low'])}, {_share(row['high'])}]"
+        for name, row in false.iterrows()
+    }
+    price = evidence.table("guarantee", "10_true").set_index("way").loc["retry"]
+    return Finding(
+        "What if the student is told the facts?",
+        f"Told titles alone it says something that nothing supports in {said['prism']} of its "
+        f"explanations, told also what item and history share in {said['prism-facts']}. Where "
+        f"such texts are replaced, {_share(price['false'])} are left, for {price['ratio']:.2f} "
+        "of the time.",
+        "What is false is what the catalogue's words can express; one training of each student.",
+        "10_true",
+        "facts",
+        evidence.on,
+    )
+
+
 def _print(evidence: Evidence) -> Finding:
     judged = judge(evidence.run, evidence.folder)
     loose = judged["verdict"].eq(INCONSISTENT)
@@ -396,6 +419,7 @@ _FINDERS: tuple[Callable[[Evidence], Finding], ...] = (
     _people,
     _leakage,
     _unfit,
+    _facts,
     _print,
 )
 

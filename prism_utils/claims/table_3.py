@@ -17,8 +17,10 @@ ROWS = {
     "PEPLER": ("pepler",),
     "Prism (w/o User)": ("prism-no-user",),
     "Prism (Full)": ("prism",),
+    "Prism, told the facts": ("prism-facts",),
     "floor: nearest": ("nearest",),
     "floor: frame": ("frame",),
+    "floor: facts": ("facts-template",),
 }
 _PRINTED = {row for rows in paper.TABLE_3.values() for row in rows}
 COLUMNS = {"ROUGE-L": "rougeL", "BS-F1": "bertscore_f1", "GPTScore": "gptscore_judge"}

@@ -9,10 +9,12 @@ Importing it, or loading an exported student, imports neither torch nor transfor
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -35,8 +37,14 @@ from ..students.inputs import (
 from ..students.options import judged, options
 from .asked import Asked, of_requests, of_samples
 
+if TYPE_CHECKING:  # what reads texts is loaded when a receipt is first asked for
+    from ..metrics.receipts import Audit
+    from .audit import Receipts
+    from .titles import ShownTitles
+
 BACKENDS = ("auto", "torch", "onnx", "onnx-mixed", "onnx-int8", "graph")
 DTYPES = ("float32", "bfloat16", "float16")
+TITLES = ("any", "shown")
 _OPTIONS = ("name", "batch_size", "progress")
 
 
@@ -55,7 +63,10 @@ class Backend(Protocol):
         min_new_tokens: int = 0,
         **options: Any,
     ) -> list[list[int]]:
-        """New tokens of each input (token ids), the end token included; users: (batch,) rows."""
+        """New tokens of each input (token ids), the end token included; users: (batch,) rows.
+
+        options: of `generate`, and for `titles="shown"` a `forbid` (`shape.Forbid`).
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +77,9 @@ class Explanation:
     in the catalogue, by its id or its title. shown: history items in the prompt. dropped: history
     items that the token budget pushed out. tokens: length of the text in tokens. item_cut: the
     budget does not hold the item's title, the student saw its beginning and no history.
+    facts_dropped: attributes that the budget pushed out after the history (`prompts.FACTS`).
+    audit: its claims, where they were asked for. fallback: "retry" or "floor" where the text took
+    the place of one with an unsupported claim.
     """
 
     text: str
@@ -75,6 +89,9 @@ class Explanation:
     dropped: int
     tokens: int
     item_cut: bool = False
+    facts_dropped: int = 0
+    audit: Audit | None = None
+    fallback: str = ""
 
 
 class Explainer:
@@ -114,7 +131,9 @@ class Explainer:
         self.batch_size = whole("batch_size", batch_size, 1)
         self.progress = progress
         self._reader = Reader.of(tokenizer)
-        self._writer = PromptWriter(items, template=settings.template, noun=settings.noun)
+        self._writer = PromptWriter(
+            items, template=settings.template, noun=settings.noun, facts=settings.facts
+        )
         self._known = frozenset(items["item_id"]).union(items["title"])
 
     @classmethod
@@ -188,6 +207,9 @@ class Explainer:
         item: str | None = None,
         user_id: str | None = None,
         evidence: Sequence[str] | None = None,
+        titles: str = "any",
+        audit: bool = False,
+        unsupported: str = "keep",
         **generation: Any,
     ) -> Any:
         """Explain one recommendation, a list of them, or a samples table.
@@ -200,27 +222,80 @@ class Explainer:
         History and item are ids of the catalogue or, where no such id is there, titles as text;
         user_id may be missing or unknown; evidence, for a student that was trained to see it
         marked, names history items. Lists may be arrays, Series and the like. An item whose title
-        does not fit the student's budget is cut, and `item_cut` says so. `generation` goes to
+        does not fit the student's budget is cut, and `item_cut` says so. titles: "shown" lets no
+        text name a title of the catalogue but the item's and those of the whole history
+        (`decoding.titles`); texts that name none are those of "any". `generation` goes to
         `generate` (`students.options`); the default is greedy.
+
+        audit: give each answer its `Audit`, and a table the columns claims (JSON) and unsupported
+        (how many are). unsupported: "keep" a text with an unsupported claim; "retry" with the
+        likeliest of the model's other texts (beam search) that names the item and has none; or take
+        the "floor", a sentence of what item and history share, which also answers where a retry
+        finds none. The answer's `fallback`, a column too, says what was done.
 
         Raises `InputError`, with the request's number, for what is no request, and for options
         that are unknown, make no sense or change what comes back.
         """
+        if not isinstance(titles, str) or titles not in TITLES:
+            raise InputError(f"titles {titles!r} is unknown: {nearest(str(titles), TITLES)}")
         alone = {"history": history, "item": item, "user_id": user_id, "evidence": evidence}
+        if unsupported != "keep":
+            from .audit import check_choice
+
+            check_choice(unsupported, self.backend)
+
+        def answer(asked: Asked) -> list[Explanation]:
+            return self._explain(asked, generation, titles, audit, unsupported)
+
         if samples is None:
-            return self._explain(of_requests([alone]), generation)[0]
+            return answer(of_requests([alone]))[0]
         if given := [name for name, value in alone.items() if value is not None]:
             raise InputError(f"explain: {given[0]} stands beside samples; give one or the other")
         if not isinstance(samples, pd.DataFrame):
-            return self._explain(of_requests(samples), generation)
-        answers = self._explain(of_samples(samples), generation)
-        columns = ("text", "user_known", "item_known", "item_cut", "tokens")
+            return answer(of_requests(samples))
+        answers = answer(of_samples(samples))
+        columns = ["text", "user_known", "item_known", "item_cut", "tokens"]
+        columns += ["fallback"] * (unsupported != "keep")
         table = {name: [getattr(answer, name) for answer in answers] for name in columns}
+        if audit:
+            audits = [answer.audit for answer in answers]
+            claims = [[claim.as_dict() for claim in one.claims] for one in audits if one]
+            table["claims"] = [json.dumps(one, ensure_ascii=False) for one in claims]
+            table["unsupported"] = [len(one.unsupported) for one in audits if one]
         told = pd.DataFrame({"sample_id": samples["sample_id"].reset_index(drop=True), **table})
         told.insert(1, "system", self.name)
         return told
 
-    def _explain(self, asked: Asked, generation: Mapping[str, Any]) -> list[Explanation]:
+    def audit(self, text: str, *, history: Sequence[str] | None = None, item: str) -> Audit:
+        """Every claim of a text and what supports it; history and item as `explain` takes them."""
+        from .audit import audit
+
+        return audit(text, history, item, items=self._receipts.auditor)
+
+    @cached_property
+    def _receipts(self) -> Receipts:
+        from .audit import Receipts
+
+        return Receipts(self.items, self.settings.noun)
+
+    @cached_property
+    def _shown(self) -> ShownTitles:
+        try:
+            from .titles import ShownTitles
+        except ImportError as error:
+            raise InputError(
+                f"titles='shown' needs {error.name}: pip install pyahocorasick"
+            ) from error
+        return ShownTitles(self.items, self._reader, self.settings.noun)
+
+    def _explain(
+        self,
+        asked: Asked,
+        generation: Mapping[str, Any],
+        titles: str,
+        audit: bool,
+        unsupported: str,
+    ) -> list[Explanation]:
         settings, config = self.settings, self.backend.config
         given = options(generation, settings.max_new_tokens)
         prompts = self._writer.compose(
@@ -241,18 +316,44 @@ class Explainer:
         order = sorted(range(len(inputs)), key=lambda i: -len(inputs[i]))
         texts: list[str] = [""] * len(inputs)
         tokens = [0] * len(inputs)
+
+        def write(chosen: Sequence[int], **more: Any) -> list[list[int]]:
+            with judged(given):
+                return self.backend.generate(
+                    [inputs[i] for i in chosen], rows[list(chosen)], **given, **more
+                )
+
+        def decode(written: list[list[int]]) -> list[str]:
+            return self.tokenizer.batch_decode(written, skip_special_tokens=True)
+
         starts = range(0, len(order), self.batch_size)
         for start in tqdm(starts, disable=not self.progress, desc=self.name, unit="batch"):
             batch = order[start : start + self.batch_size]
-            with judged(given):
-                output = self.backend.generate([inputs[i] for i in batch], rows[batch], **given)
-            decoded = self.tokenizer.batch_decode(output, skip_special_tokens=True)
+            if titles == "any":
+                output = write(batch)
+                decoded = decode(output)
+            else:
+                output, decoded = self._shown.write(write, decode, batch, asked)
             for i, text, written in zip(batch, decoded, output, strict=True):
                 texts[i], tokens[i] = text.strip(), len(written)
         known = [item in self._known or item.strip() in self._known for item in asked.items]
         users = [bool(row != UNKNOWN_USER) for row in rows]
-        of_each = (texts, users, known, prompts.shown, prompts.dropped, tokens, prompts.cut)
-        return [Explanation(*one) for one in zip(*of_each, strict=True)]
+        lost = prompts.dropped, tokens, prompts.cut, prompts.facts_dropped
+        of_each = (texts, users, known, prompts.shown, *lost)
+        answers = [Explanation(*one) for one in zip(*of_each, strict=True)]
+        if not audit and unsupported == "keep":
+            return answers
+        from .audit import candidates
+
+        held = self.backend, self.tokenizer, self.batch_size
+        answers = self._receipts.check(
+            answers,
+            asked,
+            unsupported,
+            lambda some: candidates(*held, [inputs[i] for i in some], rows[some], given),
+            lambda text: len(self._reader([text], special=False)[0]) + 1,
+        )
+        return answers if audit else [dataclasses.replace(one, audit=None) for one in answers]
 
 
 def _fast(reference: Any, backend: str) -> Backend:

@@ -3,7 +3,7 @@
 Everything a step needs lies in buffers of fixed size on the device, the step's number included, so
 one recorded graph serves every step and the host only looks now and then whether all texts have
 ended. Without a GPU the same functions run unrecorded, which is how they are tested. Left out:
-n-gram rules, beams and sampling, which the reference answers.
+n-gram rules, forbidden tokens, beams and sampling, which the reference answers.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class GraphBackend:
         with self._turn:
             if other or self.shape.no_repeat_ngram:
                 lengths = {"max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens}
-                return self.reference.generate(inputs, users, **lengths, **options)
+                return self.reference.generate(inputs, users, **lengths | options)
             return self._greedy(inputs, users, max_new_tokens, min_new_tokens)
 
     def _greedy(

@@ -18,7 +18,7 @@ import onnxruntime
 from ..errors import InputError
 from ..runs import cores
 from ..students.folders import read_settings, unreadable
-from .shape import Shape, check_lengths
+from .shape import Forbid, Shape, check_lengths
 
 #: What an exported student keeps of the folder that it came from.
 FILES = ("tokenizer.json", "student.json", "users.parquet", "items.parquet", "card.json")
@@ -29,6 +29,7 @@ ARRAYS = ("embeddings", "encoder_positions", "decoder_positions", "output_bias",
 CANDIDATES = 16  # likeliest tokens that a step returns; more are looked up if all are forbidden
 DRAFT_TOKENS = 16  # drafted before they are checked
 _AGAIN = "export the student again"
+_Limits = tuple[int, int, Forbid | None]  # most and fewest tokens, and what may not come next
 
 
 class OnnxBackend:
@@ -146,12 +147,14 @@ class OnnxBackend:
         *,
         max_new_tokens: int,
         min_new_tokens: int = 0,
+        forbid: Forbid | None = None,
         **options: Any,
     ) -> list[list[int]]:
         """New tokens of each input, the end token included and the start token not.
 
-        inputs: token ids, one list a sample. users: (batch,) rows of the user table. options: of
-        `generate`, for the reference; without one, `InputError` for anything but greedy decoding.
+        inputs: token ids, one list a sample. users: (batch,) rows of the user table. forbid: what
+        may not come next, unless nothing else can. options: of `generate`, for the reference;
+        without one, `InputError` for anything but greedy decoding.
         """
         greedy: dict[str, Any] = {"num_beams": 1, "do_sample": False}
         if any(name not in greedy or value != greedy[name] for name, value in options.items()):
@@ -161,13 +164,14 @@ class OnnxBackend:
                     f"{', '.join(sorted(options))}; use Explainer.load(student, backend='torch')"
                 )
             lengths = {"max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens}
-            return self.reference.generate(inputs, users, **lengths, **options)
+            return self.reference.generate(inputs, users, forbid=forbid, **lengths, **options)
         longest = max(map(len, inputs))
         check_lengths(longest, max_new_tokens, *self.positions)
         cross, mask = self._encode(inputs, users, longest)
+        limits = max_new_tokens, min_new_tokens, forbid
         if "draft" in self._sessions and len(inputs) == 1:
-            return [self._draft(cross, mask, max_new_tokens, min_new_tokens)]
-        return self._decode(cross, mask, max_new_tokens, min_new_tokens)
+            return [self._draft(cross, mask, limits)]
+        return self._decode(cross, mask, limits)
 
     def _encode(
         self, inputs: Sequence[Sequence[int]], users: np.ndarray, longest: int
@@ -191,18 +195,18 @@ class OnnxBackend:
         return self._embeddings[ids].astype(np.float32) * np.float32(self.config.embed_scale)
 
     def _decode(
-        self, cross: list[np.ndarray], mask: np.ndarray, longest: int, shortest: int
+        self, cross: list[np.ndarray], mask: np.ndarray, limits: _Limits
     ) -> list[list[int]]:
         """All texts of a batch, a token each at a time."""
-        batch = len(mask)
+        batch, longest = len(mask), limits[0]
         state = self._state("decoder", cross, mask, longest)
         tokens = np.full((batch, longest + 1), self.config.start)
         lengths = np.full(batch, longest)
         rows = np.arange(batch)  # of the texts in hand
         for step in range(longest):
             hidden, candidates = self._step(state, tokens[rows, step : step + 1], step)
-            written = tokens[rows, : step + 1]
-            chosen = self._choose(hidden[:, 0], candidates[:, 0], written, longest, shortest)
+            at = hidden[:, 0], candidates[:, 0], tokens[rows, : step + 1], rows
+            chosen = self._choose(*at, *limits)
             tokens[rows, step + 1] = chosen
             ended = rows[np.isin(chosen, self.config.ends)]
             lengths[ended] = np.minimum(lengths[ended], step + 1)
@@ -214,13 +218,12 @@ class OnnxBackend:
                 state.keep(writing)
         return [tokens[row, 1 : lengths[row] + 1].tolist() for row in range(batch)]
 
-    def _draft(
-        self, cross: list[np.ndarray], mask: np.ndarray, longest: int, shortest: int
-    ) -> list[int]:
+    def _draft(self, cross: list[np.ndarray], mask: np.ndarray, limits: _Limits) -> list[int]:
         """One text: the draft's tokens as far as the decoder, asked for all at once, agrees.
 
         What is written is the decoder's choice alone (Leviathan et al. 2023, for greedy text).
         """
+        longest, alone = limits[0], np.zeros(1, np.int64)
         room = longest + DRAFT_TOKENS
         draft, decoder = (self._state(name, cross, mask, room) for name in ("draft", "decoder"))
         tokens, checks = [self.config.start], 0
@@ -230,17 +233,16 @@ class OnnxBackend:
             for _ in range(min(DRAFT_TOKENS, longest - len(tokens))):
                 hidden, candidates = self._step(draft, np.array([guess[drafted_to:]]), drafted_to)
                 drafted_to = len(guess)
-                written = np.array([guess])
-                chosen = self._choose(hidden[:, -1], candidates[:, -1], written, longest, shortest)
-                guess.append(int(chosen[0]))
+                at = hidden[:, -1], candidates[:, -1], np.array([guess]), alone
+                guess.append(int(self._choose(*at, *limits)[0]))
                 if guess[-1] in self.config.ends:
                     break
             known = len(tokens) - 1
             hidden, candidates = self._step(decoder, np.array([guess[known:]]), known)
             checks += 1
             for place in range(len(guess) - known):
-                at = hidden[:, place], candidates[:, place], np.array([tokens])
-                tokens.append(int(self._choose(*at, longest, shortest)[0]))
+                at = hidden[:, place], candidates[:, place], np.array([tokens]), alone
+                tokens.append(int(self._choose(*at, *limits)[0]))
                 if tokens[-1] in self.config.ends or len(tokens) > longest:
                     with self._counting:
                         self.drafted["tokens"] += len(tokens) - 1
@@ -270,13 +272,15 @@ class OnnxBackend:
         hidden: np.ndarray,
         candidates: np.ndarray,
         written: np.ndarray,
+        rows: np.ndarray,
         longest: int,
         shortest: int,
+        forbid: Forbid | None,
     ) -> np.ndarray:
         """The next token of each text: the likeliest that is not forbidden.
 
         hidden (texts, d); candidates (texts, CANDIDATES) with the likeliest first; written
-        (texts, step + 1), the start token included.
+        (texts, step + 1), the start token included; rows (texts,): their numbers in the batch.
         """
         shape, step = self.config, written.shape[1] - 1
         if step == longest - 1 and shape.forced_last is not None:
@@ -284,18 +288,23 @@ class OnnxBackend:
         if step == 0 and shape.forced_first is not None:
             return np.full(len(hidden), shape.forced_first)
         ends = shape.ends if step < shortest else []
-        if not ends and not shape.no_repeat_ngram:
+        if not ends and not shape.no_repeat_ngram and forbid is None:
             return candidates[:, 0]
         chosen = np.empty(len(hidden), np.int64)
-        for row, texts in enumerate(written):
-            forbidden = [*ends, *_repeating(texts.tolist(), shape.no_repeat_ngram)]
+        for row, text in enumerate(written.tolist()):
+            forbidden = np.array([*ends, *_repeating(text, shape.no_repeat_ngram)], np.int64)
+            few = 0
+            if forbid is not None:
+                forbidden = np.concatenate([forbidden, forbid(rows[row], text[1:])])
+                few = candidates.shape[1] // 2  # the best of the others may be no candidate
             allowed = candidates[row][~np.isin(candidates[row], forbidden)]
-            if len(allowed):
+            if len(allowed) > few:
                 chosen[row] = allowed[0]
             else:
                 scores = self._embeddings @ hidden[row] + self._bias
                 scores[forbidden] = -np.inf
-                chosen[row] = scores.argmax()
+                best = scores.argmax()
+                chosen[row] = best if np.isfinite(scores[best]) else candidates[row, 0]
         return chosen
 
 

@@ -6,9 +6,15 @@ Left out: whatever else `generation_config` can ask; `shape_of` refuses it by na
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
+
+#: forbid(row of the batch, tokens written so far) -> ids of tokens that may not come next.
+Forbid = Callable[[int, Sequence[int]], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

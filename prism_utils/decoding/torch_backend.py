@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor
 
 from ..errors import InputError
 from ..students.folders import (
@@ -23,10 +23,9 @@ from ..students.folders import (
 )
 from ..students.inputs import whole
 from ..students.prism import PrismConfig, PrismForConditionalGeneration
-from .shape import check_lengths
+from .shape import Forbid, check_lengths
 
-# Whatever a generation_config says: what comes back is a text for each request.
-_ONE_TEXT = {"num_return_sequences": 1, "return_dict_in_generate": False}
+_PLAIN = {"return_dict_in_generate": False}  # whatever a generation_config says
 
 _SIZES = ("vocab_size", "d_model", "max_position_embeddings", "encoder_layers", "decoder_layers",
           "encoder_attention_heads", "decoder_attention_heads", "encoder_ffn_dim",
@@ -74,11 +73,15 @@ class TorchBackend:
         users: np.ndarray,
         *,
         max_new_tokens: int,
+        returned: int = 1,
+        forbid: Forbid | None = None,
         **options: Any,
     ) -> list[list[int]]:
         """New tokens of each input, the end token included and the start token not.
 
-        inputs: token ids, one list a sample. users: (batch,) rows of the user table.
+        inputs: token ids, one list a sample. users: (batch,) rows of the user table. returned:
+        texts of each input, one after the other and the likeliest first; needs as many beams.
+        forbid: what may not come next, unless nothing else can.
         """
         config, device = self.model.config, self.model.device
         longest = max(map(len, inputs))
@@ -88,16 +91,36 @@ class TorchBackend:
         for row, tokens in enumerate(inputs):
             ids[row, : len(tokens)] = torch.as_tensor(tokens)
             mask[row, : len(tokens)] = 1
+        if forbid is not None:
+            own = _Forbidding(forbid, len(inputs))
+            options["logits_processor"] = [*(options.get("logits_processor") or []), own]
         output = self.model.generate(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
             user_ids=torch.as_tensor(users, device=device),
             max_new_tokens=max_new_tokens,
-            **{"num_beams": 1, "do_sample": False, **options, **_ONE_TEXT},
+            **{"num_beams": 1, "do_sample": False, **options, **_PLAIN},
+            num_return_sequences=returned,
         )
         ends = self.model.generation_config.eos_token_id
         stop = set(ends if isinstance(ends, list) else [ends])
         return [cut(row, stop) for row in output[:, 1:].tolist()]
+
+
+class _Forbidding(LogitsProcessor):
+    """Takes the scores of forbidden tokens away; a text may have several beams."""
+
+    def __init__(self, forbid: Forbid, batch: int) -> None:
+        self._forbid, self._batch = forbid, batch
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        scores, beams = scores.clone(), len(input_ids) // self._batch
+        for row, written in enumerate(input_ids[:, 1:].tolist()):
+            ids = torch.as_tensor(self._forbid(row // beams, written), device=scores.device)
+            left = scores[row].index_fill(0, ids, -torch.inf)
+            if torch.isfinite(left).any():
+                scores[row] = left
+        return scores
 
 
 def _device(name: str | None) -> torch.device:

@@ -5,6 +5,7 @@ Left out on purpose: what a system is (`students`), and what its texts are worth
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,17 +14,24 @@ from typing import Any
 import pandas as pd
 
 from .. import students
+from ..errors import InputError, nearest
 from ..students.inputs import StudentSettings
 from ..students.training import Recipe
 from ..teachers import make_teacher
 
 #: What is put beside the student where a profile names nothing else.
 SYSTEMS: dict[str, dict[str, Any]] = {
+    "prism-facts": {
+        "kind": "prism",
+        "settings": {"facts": "all"},
+        "recipe": {"learning_rate": 2.5e-3},
+    },
     "prism-no-user": {"kind": "prism", "placement": "none"},
     "att2seq": {"kind": "att2seq", "recipe": {"learning_rate": 3e-3}},
     "pepler": {"kind": "pepler"},
     "nearest": {"kind": "nearest"},
     "frame": {"kind": "frame"},
+    "facts-template": {"kind": "facts-template"},
 }
 _TOLD = ["sample_id", "system", "text"]
 
@@ -53,10 +61,10 @@ def fit_all(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Fit each system and let it explain `test`: what was made, curves of training, explanations.
 
-    systems: name -> kind, its options and its own recipe. Of a further seed systems are called
-    `name@seed`, the student comes along and the floors, which draw nothing, stay out. ratings:
-    whether Att2Seq reads them; PEPLER's heads learn from training ratings in any case, and a
-    rating at test time is a choice.
+    systems: name -> kind, its options, its own recipe and settings. Of a further seed systems are
+    called `name@seed`, the student comes along and the floors, which draw nothing, stay out.
+    ratings: whether Att2Seq reads them; PEPLER's heads learn from training ratings in any case,
+    and a rating at test time is a choice.
     """
     made, curves, told = [], [], []
     for number, seed in enumerate(seeds):
@@ -64,7 +72,13 @@ def fit_all(
         for name, entry in wanted.items():
             options = dict(entry)
             kind, own = options.pop("kind"), options.pop("recipe", {})
-            if number and kind in ("nearest", "frame"):
+            changed = options.pop("settings", {})
+            fields = [field.name for field in dataclasses.fields(settings)]
+            for field in changed:
+                if field not in fields:
+                    hint = nearest(str(field), fields)
+                    raise InputError(f"{name}: setting {field!r} is unknown: {hint}")
+            if number and kind in students.FLOORS:
                 continue
             if kind == "prism":
                 options = {**student_options, **options}
@@ -76,7 +90,8 @@ def fit_all(
             called = f"{name}@{seed}" if number else name
             started = time.perf_counter()
             system = students.fit(
-                kind, given[0], given[1], folder / called, items=items, settings=settings,
+                kind, given[0], given[1], folder / called, items=items,
+                settings=dataclasses.replace(settings, **changed),
                 recipe=Recipe(**{**recipe, **own, "seed": seed}), name=called, **options,
             )  # fmt: skip
             trained = time.perf_counter()

@@ -22,7 +22,7 @@ from ..sequences import history_overlap, make_samples
 from ..students.inputs import StudentSettings
 from ..students.training import Recipe
 
-FLOORS = ("nearest", "neighbour", "frame")
+FLOORS = ("neighbour", *students.FLOORS)
 METRICS = ["rougeL", "bleu4", "names_item", "cites_history", "foreign_title", "wrong_attribute"]
 #: What fits a run of minutes: the student and two floors.
 SYSTEMS: dict[str, dict[str, Any]] = {

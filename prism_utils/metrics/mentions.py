@@ -1,7 +1,8 @@
 """Finding mentions: which titles and attribute values of a catalogue stand where in a text?
 
-Exact words only. Left out on purpose: paraphrase ("the shark film"), shortened titles, titles
-unknown to the catalogue, and what a mention says of an item (`grounding` judges that).
+Words only: a title or its short forms, a value or the words that stand for it. Left out on purpose:
+paraphrase ("the shark film"), what the catalogue does not know (`names`), and what a mention says
+of an item (`grounding` judges that).
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import ahocorasick
 import pandas as pd
 
 from ..tables import check
-from ..wording import attributes, readings
+from ..wording import attributes, heard, readings
+from . import numbers, roles
 from .inputs import check_texts
-from .spelling import Spelled, spell
+from .numbers import LIKED, NAMED, QUOTES
+from .roles import PEOPLE
+from .shortened import keeps_capitals, names_without_accents, short_titles, unique_surnames
+from .spelling import Spelled, spell, tied_words
 
-# Kinds whose values are names of people: written with their capitals. Others match in any case.
-_NAMES = ("director", "actor", "author")
-# Kinds with a closed vocabulary; all others (theme, category, ...) are free words such as "good".
-_CLOSED = (*_NAMES, "genre", "decade")
+# Names of people are written with their capitals, other kinds match in any case. These kinds have
+# a closed vocabulary; all others (theme, category, ...) are free words such as "good".
+_CLOSED = (*PEOPLE, "genre", "decade")
 
 # Words that open sentences far more often than they name a film: pronouns, determiners, numerals,
 # prepositions, conjunctions, auxiliaries, and what a recommendation begins with.
@@ -46,53 +50,12 @@ _HISTORY = re.compile(
     r"(?:your|viewing|watch|watching|reading|user's|users?|their|my|own)\s+$", re.I
 )
 _OPENS_SENTENCE = re.compile(r"(?:^|[.!?:]\s+)[\"']?$")
-_QUOTES = ('"', "'")
-_TIES = ("-", "‿")
+_TIED = frozenset("mid early late era directed led starring made helmed".split())
 
-# A title such as "300" or "1984" is a number first. Counts, ranks, durations and parts of numbers:
-_COUNTED = re.compile(
-    r"(?:\d[.,:/—-]|\b(?:between|from)\s\d+\s(?:and|to)\s|[$€£¥#+±<>=~]\s?|\b(?:top|no\.?|number"
-    r"|part|chapter|season|episode|volume|vol\.|page|room|ranks?|ranked|rated|scores?|scored|aged?)\s)$",
-    re.I,
-)
-_COUNTS = re.compile(
-    r"\s?%|[.,:/—-]\d|\s(?:out\s)?of\b|\s?(?:per\s?cent|min|mins|minutes?|hours?|hrs?|seconds?"
-    r"|years?|months?|weeks?|days?|nights?|times|films|movies|shows|books|games|titles|pages?"
-    r"|stars?(?!\s[A-Z])|points?|people|users|viewers|reviews?|ratings?|votes|others?|more|best"
-    r"|different|similar|hundred|thousand|million|billion|dollars|euros|km|miles|[ap]\.?m)\b",
-)
-_DETERMINED = re.compile(
-    r"\b(?:the|these|those|all|my|your|our|their|his|her|its|every|another|any|some|first|last|next"
-    r"|other|than|least|most|over|under|nearly|almost|roughly|exactly|only|just|about|around)\s$",
-    re.I,
-)
-_YEAR = re.compile(r"1[89]\d\d|20\d\d")
-_DATED = re.compile(
-    r"(?:[(\[]|\b(?:in|since|from|of|by|until|till|circa|during|early|late|mid|spring|summer|autumn"
-    r"|fall|winter|year|\d\d?|january|february|march|april|may|june|july|august|[a-z]+ber)\s)$",
-    re.I,
-)
-# What says that it is a title: a year behind it, a noun or a verb before it.
-_OF_YEAR = re.compile(r"\s*\((?:1[89]|20)\d\d\b")
-_NAMED = re.compile(
-    r"\b(?:films?|movies?|books?|novels?|shows?|series|games?|songs?|albums?|places?|restaurants?"
-    r"|business|titles?|titled|called|entitled|named)[,:]?\s$",
-    re.I,
-)
-_LIKED = re.compile(
-    r"\b(?:enjoy(?:s|ed|ing)?|lik(?:es?|ed|ing)|lov(?:es?|ed|ing)|watch(?:es|ed|ing)?|saw|seen"
-    r"|reads?|unlike|after|try|prefers?|preferred|recommends?|recommended|suggests?|beside|next to"
-    r"|judging by|(?:different|away|break|line) from|fans? of|vein of|similar to|reminiscent of"
-    r"|(?:remake|prequel|sequel) (?:of|to)|(?:based|influenced|inspired|adapted) (?:on|by|from))"
-    r"\s$",
-    re.I,
-)
-_GOES_ON = re.compile(
-    r"\s*(?:$|[.,;:!?)\"'—]|(?:and|or|but|as|is|are|was|were|has|have|had|with|which|that|who|because"
-    r"|since|so|for|to|from|in|on|at|by|if|then|when|while|will|would|could|may|might|can|should"
-    r"|also|both|you|it|we|this|too|shares?)\b)"
-)
-_LISTED = re.compile(r",?\s(?:and|or|&)\s|,\s")
+# "the Star Wars saga" is no one film; "the Moon" is no title, but "the Moon remake" may be.
+_SERIES = re.compile(r"[\"']?\s(?:saga|series|franchise|trilogy|films|movies|universe|fan)\b")
+_BARE_NOUN = re.compile(r"\bthe\s$")
+_AS_TITLE = re.compile(r"\s(?:film|movie|remake|original|sequel|prequel|soundtrack)\b")
 
 
 class Mention(NamedTuple):
@@ -110,6 +73,15 @@ class Reading(NamedTuple):
     title: str
     plain: frozenset[tuple[str, str]]
     open: frozenset[tuple[str, str]]
+    short: tuple[str, ...] = ()  # keys of the titles that it is a short form of
+
+
+class _Form(NamedTuple):
+    """What one key can be, with the ways in which this is written."""
+
+    titles: set[str]
+    values: dict[tuple[str, str], str]  # (kind, value) -> as written
+    short: dict[str, str]  # key of a title -> its short form as written
 
 
 def normalise(text: str) -> str:
@@ -148,6 +120,12 @@ class Matcher:
     "good") count only where the text presents them as such: "about heists", "with heists as a
     theme", "whose themes include heists".
 
+    A title may be shortened where no other title is ("Anchorman"; `shortened`), a value said in
+    other words ("sci-fi", "the eighties", "released in 1985"; `wording.heard`), a person named by
+    the last name if no one else has it. A person counts in the role that the text gives: "directed
+    by Tom Hanks" is the value Tom Hanks of the kind director, in the catalogue or not. What is
+    denied ("not a horror film") or the time of a story ("set in the 1920s") is no mention.
+
     >>> items = pd.DataFrame({"item_id": ["1", "2"], "title": ["Alien", "Aliens"],
     ...                       "genre": [["Horror"], ["Action"]]})
     >>> found = Matcher(items).mentions(["Like Aliens, this horror film is no alien to you."])
@@ -160,19 +138,19 @@ class Matcher:
         self._titles: dict[str, str] = dict(zip(items["item_id"], items["title"], strict=True))
         self._facts: dict[str, set[tuple[str, str]]] = {item: set() for item in self._titles}
         self._key = {item: title_key(title) for item, title in self._titles.items()}
-        # key of a form -> its written titles, and (kind, value) -> written form
-        self._forms: dict[str, tuple[set[str], dict[tuple[str, str], str]]] = {}
+        self._forms: dict[str, _Form] = {}
         for item, title in self._titles.items():
-            self._forms.setdefault(self._key[item], (set(), {}))[0].add(title)
+            self._form(self._key[item]).titles.add(title)
         self._holders: dict[tuple[str, str], set[str]] = {}
-        for kind, column in attributes(items).items():
+        kinds = attributes(items)
+        for kind, column in kinds.items():
             for item, values in zip(self._titles, column, strict=True):
                 for value in values:
                     self._facts[item].add((kind, value))
                     self._holders.setdefault((kind, value), set()).add(item)
-            for value in {value for values in column for value in values}:
-                for form in readings(kind, value):
-                    self._forms.setdefault(title_key(form), (set(), {}))[1][kind, value] = form
+        self._add_values()
+        self._add_short_titles()
+        self._roles = PEOPLE & kinds.keys()
         # The automaton reads words, not letters: "It" is then no match inside "with".
         self._codes: dict[str, str] = {}
         self._automaton = ahocorasick.Automaton()
@@ -191,6 +169,45 @@ class Matcher:
         self._numbers = {key for key in self._ids if not _LETTER.search(key)}
         self._read: dict[tuple[str, str], Reading] = {}  # what `_reading` has answered
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """item id -> title."""
+        return self._titles
+
+    @property
+    def values(self) -> Set[tuple[str, str]]:
+        """(kind, value) of all attributes of the catalogue."""
+        return self._holders.keys()
+
+    def _form(self, key: str) -> _Form:
+        return self._forms.setdefault(key, _Form(set(), {}, {}))
+
+    def _add_values(self) -> None:
+        people = {value for kind, value in self._holders if kind in PEOPLE}
+        last = {name: surname for surname, name in unique_surnames(people).items()}
+        for kind, value in self._holders:
+            forms = set(heard(kind, value))
+            if kind in PEOPLE:
+                forms |= names_without_accents(value) | {last.get(value, value)}
+            for form in sorted(forms - {value}):
+                if key := title_key(form):
+                    self._form(key).values.setdefault((kind, value), form)
+            self._form(title_key(value)).values[kind, value] = value
+        for key, long in self._forms.items():  # a "family film" may be one of the genre "family"
+            if long.values and (short := self._forms.get(key.rpartition(" ")[0])):
+                for pair, form in short.values.items():
+                    if pair[0] in _CLOSED and pair[0] not in PEOPLE:
+                        long.values.setdefault(pair, form)
+
+    def _add_short_titles(self) -> None:
+        for title in dict.fromkeys(self._titles.values()):
+            full = title_key(title)
+            for short in sorted(short_titles(title)):
+                key = title_key(short)
+                form = self._form(key)
+                if key not in _OPENERS and not form.titles and not form.values:
+                    form.short.setdefault(full, short)
+
     def mentions(self, texts: Iterable[str]) -> pd.DataFrame:
         """What stands where: text (its number), start, end, kind, value as the catalogue has it.
 
@@ -203,11 +220,17 @@ class Matcher:
             for spelled in (spell(text),)
             for m in self.find(spelled)
             for kind, value in (
-                *(("title", title) for title in sorted(self._forms[m.title][0] if m.title else ())),
+                *(
+                    ("title", title)
+                    for title in sorted(self._forms[m.title].titles if m.title else ())
+                ),
                 *sorted(m.values),
             )
         ]
         return pd.DataFrame(found, columns=["text", "start", "end", "kind", "value"])
+
+    def _titles_of(self, key: str) -> list[tuple[str, str]]:
+        return [("title", title) for title in sorted(self._forms[key].titles)] if key else []
 
     def find(self, spelled: Spelled, expected: Set[str] = frozenset()) -> list[Mention]:
         """Mentions in order, placed in the one spelling of a text.
@@ -226,14 +249,20 @@ class Matcher:
         for last, (length, key) in self._automaton.iter(codes):
             final = last // 3
             start, end = spans[final - length + 1][0], spans[final][1]
-            if tied and _hyphenated(lowered, start, end):
+            ties = tied_words(lowered, start, end) if tied else []
+            if ties and not all(word in _TIED or self._is_genre(word) for word in ties):
                 continue
             written = text[start:end]
-            title, meant, open_ = self._read.get((written, key)) or self._reading(written, key)
-            if title in _OPENERS and not self._meant(spelled, start, end, key, expected):
+            known = self._read.get((written, key)) or self._reading(written, key)
+            title, meant, open_, short = known
+            if ties:  # "horror-comedy", "mid-90s", "Spielberg-directed"
+                title, short = "", ()
+            if title and not self._meant(spelled, start, end, title, expected):
                 title = ""
-            if open_:
-                meant |= {pair for pair in open_ if _marked(pair[0], text, start, end)}
+            if short and not title:
+                title = self._full(spelled, start, end, short, expected)
+            if meant or open_:
+                meant = self._said(text, start, end, meant, open_)
             if key == "history" and _HISTORY.search(text[:start]):
                 meant = frozenset()  # "your viewing history" is no genre
             if title or meant:
@@ -242,74 +271,171 @@ class Matcher:
         # capitals are checked, and a failed long match would hide a good short one.
         candidates.sort(key=lambda mention: (mention.start, -mention.end))
         found: list[Mention] = []
-        for mention in candidates:
-            if not found or mention.start >= found[-1].end:
-                found.append(mention)
+        for n, mention in enumerate(candidates):
+            if found and mention.start < found[-1].end:
+                continue
+            after = candidates[n + 1] if n + 1 < len(candidates) else mention
+            if mention.title or not (after.title and after.start < mention.end < after.end):
+                found.append(mention)  # "for children", but not in "for Children of Men"
         if self._numbers and any(mention.title in self._numbers for mention in found):
             found = [self._titled(spelled, found, n, expected) for n in range(len(found))]
             found = [mention for mention in found if mention.title or mention.values]
-        return found
+        return self._in_roles(text, found) if self._roles else found
+
+    def _is_genre(self, word: str) -> bool:
+        form = self._forms.get(word)
+        return form is not None and any(kind == "genre" for kind, _ in form.values)
+
+    def _said(
+        self,
+        text: str,
+        start: int,
+        end: int,
+        plain: frozenset[tuple[str, str]],
+        open_: frozenset[tuple[str, str]],
+    ) -> frozenset[tuple[str, str]]:
+        """Which values the words at start:end claim where they stand."""
+        before, after = text[max(start - 60, 0) : start], text[end : end + 60]
+        if open_:
+            year, name = text[start:end].isdigit(), roles.one_name(before, after)
+            plain |= {
+                (kind, value)
+                for kind, value in open_
+                if (kind == "decade" and year and roles.released(before, after))
+                or (kind in PEOPLE and name)
+                or (
+                    kind not in _CLOSED
+                    and roles.presented(kind, value, text[start:end], before, after)
+                )
+            }
+        if plain and roles.denied(before, after):
+            return frozenset()
+        if any(kind == "decade" for kind, _ in plain) and roles.no_release(before):
+            return frozenset(pair for pair in plain if pair[0] != "decade")
+        return plain
+
+    def _in_roles(self, text: str, found: list[Mention]) -> list[Mention]:
+        """Mentions of people in the roles that the text gives them, a second one behind the first.
+
+        Who is joined to others ("starring A and B", "A and B star") has their role.
+        """
+        people = [
+            n for n, m in enumerate(found)
+            if m.values and not m.title and any(kind in PEOPLE for kind, _ in m.values)
+        ]  # fmt: skip
+        if not people:
+            return found
+        given: dict[int, str] = {}
+        for step in (1, -1):
+            for n in people[::step]:
+                start, end = found[n].start, found[n].end
+                before, after = text[max(start - 80, 0) : start], text[end : end + 60]
+                pair = sorted((n, n - step))
+                next_to = given.get(n - step, "")
+                if next_to:
+                    between = text[found[pair[0]].end : found[pair[1]].start]
+                    next_to = next_to if roles.joined(between) else ""
+                given[n] = given.get(n) or roles.role(before, after, next_to)
+        placed: list[Mention] = []
+        for n, mention in enumerate(found):
+            placed.append(mention)
+            names = {value for kind, value in mention.values if kind in PEOPLE}
+            if n in given and given[n] in self._roles:
+                placed[-1] = mention._replace(values=frozenset((given[n], v) for v in names))
+            if n in given:
+                start, end = mention.start, mention.end
+                more = roles.second_role(text[max(start - 40, 0) : start], text[end : end + 60])
+                if more in self._roles and more != given[n]:
+                    values = frozenset((more, name) for name in names)
+                    placed.append(mention._replace(values=values))
+        return placed
 
     def _meant(self, spelled: Spelled, start: int, end: int, key: str, expected: Set[str]) -> bool:
-        """Whether the words at start:end, a title that is an everyday word, are meant as one."""
+        """Whether the words at start:end, written as the title of `key`, are meant as it."""
         text = spelled.text
-        if _CONTRACTION.match(text, end):
+        if key not in _OPENERS and not key.isalpha():
+            return not self._of_series(text, end, key, expected)
+        if key in _OPENERS and _CONTRACTION.match(text, end):
             return False
-        if text[:start].endswith(_QUOTES) or spelled.stressed(start, end):
+        if text[:start].endswith(QUOTES) or spelled.stressed(start, end):
             return True
-        if text[start].islower():
-            return False
-        opens = _OPENS_SENTENCE.search(text[:start])
-        return not opens or not self._ids[key].isdisjoint(expected)
+        known = not self._ids[key].isdisjoint(expected)
+        if key in _OPENERS:
+            return text[start].isupper() and (known or not _OPENS_SENTENCE.search(text[:start]))
+        bare = _BARE_NOUN.search(text[max(start - 5, 0) : start])
+        return known or not bare or _AS_TITLE.match(text, end) is not None
+
+    def _of_series(self, text: str, end: int, key: str, expected: Set[str]) -> bool:
+        """Whether a title stands there for a series of which another film is expected."""
+        return bool(
+            _SERIES.match(text, end)
+            and self._ids[key].isdisjoint(expected)
+            and any(self._key.get(item, "").startswith(key + " ") for item in expected)
+        )
+
+    def _full(
+        self, spelled: Spelled, start: int, end: int, short: tuple[str, ...], expected: Set[str]
+    ) -> str:
+        """Key of the title that is written short at start:end, "" if that is open.
+
+        Where several are, it is the one that is expected, or any if another one is. A single word
+        must be expected, or quoted, or said to be a title, and not open a sentence.
+        """
+        known = [key for key in short if not self._ids[key].isdisjoint(expected)]
+        if not known and len(short) > 1 and not expected:
+            return ""
+        text = spelled.text
+        if text[start:end].isalpha() and not text[:start].endswith(QUOTES):
+            before = text[max(start - 40, 0) : start]
+            if not spelled.stressed(start, end) and not (
+                known and not _OPENS_SENTENCE.search(before)
+                or LIKED.search(before) or NAMED.search(before)
+            ):  # fmt: skip
+                return ""
+        return known[0] if known else short[0]
 
     def _titled(
         self, spelled: Spelled, found: list[Mention], place: int, expected: Set[str]
     ) -> Mention:
         """The mention at `place`; no title if it is a number that is not meant as one."""
         mention = found[place]
-        start, end, title, _ = mention
-        if title not in self._numbers:
+        if mention.title not in self._numbers:
             return mention
-        text = spelled.text
-        before, after = text[max(start - 40, 0) : start], text[end : end + 40]
-        year = _YEAR.fullmatch(text[start:end])
-        quoted = before.endswith(_QUOTES) and re.match(r"[.,;:!?]?[\"']", after)
-        goes_on = _GOES_ON.match(after)
-        if quoted or spelled.stressed(start, end):
-            return mention
-        if (
-            _COUNTED.search(before)
-            or _COUNTS.match(after)
-            or (_DETERMINED.search(before) and not goes_on)
-            or (year and _DATED.search(before))
-        ):
-            return mention._replace(title="")
-        if not self._ids[title].isdisjoint(expected):
-            return mention
-        others = [m for m in found[max(place - 1, 0) : place + 2] if m.title not in self._numbers]
-        between = (text[min(end, m.end) : max(start, m.start)] for m in others if m.title)
-        listed = any(_LISTED.fullmatch(b) and not (year and "," in b) for b in between)
-        liked = _LIKED.search(before) and not (year and before.lower().endswith("after "))
-        named = _OF_YEAR.match(after) or _NAMED.search(before)
-        if named or (goes_on and (listed or liked)):
+        near = [m for m in found[max(place - 1, 0) : place + 2] if m.title not in self._numbers]
+        known = not self._ids[mention.title].isdisjoint(expected)
+        others = [(m.start, m.end) for m in near if m.title]
+        if numbers.is_title(spelled, mention.start, mention.end, others, known):
             return mention
         return mention._replace(title="")
 
     def _reading(self, written: str, key: str) -> Reading:
         """What `written`, a spelling of `key`, can be, whatever stands around it."""
-        titles, values = self._forms[key]
+        titles, values, short = self._forms[key]
         fits = {
-            pair
+            pair: form
             for pair, form in values.items()
-            if pair[0] not in _NAMES or _keeps_capitals(written, spell(form).text)
+            if pair[0] not in PEOPLE or keeps_capitals(written, spell(form).text)
         }
-        plain = {pair for pair in fits if pair[0] in _CLOSED or not key.isalnum()}
-        as_title = written in titles or any(_keeps_capitals(written, spell(t).text) for t in titles)
-        title = key if as_title else ""
+        as_title = written in titles or any(keeps_capitals(written, spell(t).text) for t in titles)
+        if as_title:  # "Love Story" is this film and no word for a romance
+            fits = {pair: form for pair, form in fits.items() if form in readings(*pair)}
+        plain = {pair for pair, form in fits.items() if _plain(key, *pair, form)}
+        # "gangster" is a genre and, if the text presents it or not, the theme that is called so
+        plain |= {pair for pair, form in fits.items() if plain and form != pair[1]}
         self._read[written, key] = reading = Reading(
-            title, frozenset(plain), frozenset(fits - plain)
+            key if as_title else "",
+            frozenset(plain),
+            frozenset(fits.keys() - plain),
+            tuple(k for k, form in short.items() if keeps_capitals(written, form)),
         )
         return reading
+
+
+def _plain(key: str, kind: str, value: str, form: str) -> bool:
+    """Whether a value written as `form` counts wherever it stands."""
+    if kind in PEOPLE:
+        return " " in form or form == value
+    return not key.isdigit() if kind == "decade" else kind in _CLOSED or not key.isalnum()
 
 
 def _code(number: int) -> str:
@@ -319,35 +445,3 @@ def _code(number: int) -> str:
     children up one by one, has as many of them as there are words.
     """
     return chr(0x200 + (number >> 14)) + chr(0x80 + (number >> 7 & 127)) + chr(0x100 + number % 128)
-
-
-def _hyphenated(text: str, start: int, end: int) -> bool:
-    """Whether a hyphen ties text[start:end] to another word: no title in "Alien-like"."""
-    before, after = text[max(start - 2, 0) : start], text[end : end + 2]
-    return bool(
-        (text[start].isalnum() and before[1:] in _TIES and before[0].isalnum())
-        or (text[end - 1].isalnum() and after[:1] in _TIES and after[-1].isalnum())
-    )
-
-
-def _marked(kind: str, text: str, start: int, end: int) -> bool:
-    """Whether the words around text[start:end] present it as a value of `kind`."""
-    before, after = text[max(start - 40, 0) : start], text[end : end + 40]
-    name = re.escape(kind)
-    return bool(
-        re.search(
-            rf"(?:\b{name}s? (?:include|is|are|of)|listed under|about)\s+[\"']?$", before, re.I
-        )
-        or re.match(rf"[\"']?\s+(?:as (?:an?|its|their)|among (?:its|their)|{name})\b", after, re.I)
-    )
-
-
-def _keeps_capitals(written: str, title: str) -> bool:
-    """Every capital of `title` is one in `written`; a leading article's need not be."""
-    written, title = (" ".join(text.split()).replace("—", "-") for text in (written, title))
-    if written.replace(" ", "") == title.replace(" ", ""):
-        return True
-    skip = re.match(r"(?:The|A|An) ", title)
-    letters = zip(written.replace(" ", ""), title.replace(" ", ""), strict=True)
-    pairs = list(letters)[1 if skip else 0 :]
-    return all(w.isupper() for w, t in pairs if t.isupper()) and any(t.isupper() for _, t in pairs)

@@ -31,6 +31,7 @@ _CODED = re.compile(
 _STRESS = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|``?|~~)(?=\S)([^*_`~\n]+)(?<=\S)\1(?!\w)")
 _STRESSED = "*_`~<>"
 _NOTHING = "\ufeff"
+_TIES = ("-", "‿")
 _HIDDEN = re.compile(
     "[\u00ad\u034f\u061c\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e0fff⋯]"
@@ -135,3 +136,13 @@ def _composed(letters: str) -> str:
     if kind.startswith("<fraction>") or (kind.startswith("<super>") and composed.isdigit()):
         return " " + composed.replace("⁄", "/")  # "8½" is 8 1/2, and "Alien³" no third Alien3
     return composed
+
+
+def tied_words(text: str, start: int, end: int) -> list[str]:
+    """The words that hyphens tie text[start:end] to: no title in "Alien-like"."""
+    words = []
+    if text[start].isalnum() and text[max(start - 1, 0) : start] in _TIES:
+        words += re.findall(r"\w+$", text[: start - 1])
+    if text[end - 1].isalnum() and text[end : end + 1] in _TIES:
+        words += re.findall(r"^\w+", text[end + 1 :])
+    return words

@@ -18,14 +18,14 @@ from ..errors import InputError
 from ..statistics import bootstrap_means, bootstrap_totals, interval, jackknife, user_groups
 from ..statistics import user_ids as users_of
 from ..tables import check
-from . import diversity, overlap
-from .grounding import Grounding
+from . import diversity, overlap, st2exp
 from .inputs import ReferenceMetric, check_draws, check_texts, golden_texts, long_scores
+from .receipts import Auditor
 
 COLUMNS = ("system", "metric", "value", "low", "high", "n", "floor_shuffled", "floor_constant",
            "lift")  # fmt: skip
 LOWER_IS_BETTER = frozenset(
-    {"foreign_title", "wrong_attribute", "unsupported_relation", "div", "self_bleu"}
+    {"foreign_title", "wrong_attribute", "unsupported_relation", "div", "self_bleu", *st2exp.CLAIMS}
 )
 CORPUS = {"corpus_bleu1": 1, "corpus_bleu4": 4}  # metric of all texts together -> n-gram order
 _KEYS = ["sample_id", "system"]
@@ -55,14 +55,14 @@ def evaluate(
     seed: int = 0,
     progress: bool = False,
 ) -> Evaluation:
-    """Score explanations of any systems by grounding, overlap, diversity and, if given, semantic.
+    """Score explanations of any systems: grounding, statements, overlap, diversity, `semantic`.
 
     `references` are explanations of one system, one for each explained sample; without them there
-    is neither overlap nor `semantic`. The table's columns (`COLUMNS`):
+    is neither overlap nor `semantic`, and of statements no recall. The table's columns (`COLUMNS`):
     value, a mean over explanations (corpus BLEU and the set metrics of `diversity`: one value of
     all texts); low and high, its 95% interval with users resampled (set metrics: a jackknife over
-    20 groups of users, see `statistics.jackknife`); n, explanations with a value; for metrics that
-    use references floor_shuffled and floor_constant (`shuffled`, `constant`) and lift, value above
+    20 groups of users, see `statistics.jackknife`); n, explanations with a value; for overlap and
+    `semantic` floor_shuffled and floor_constant (`shuffled`, `constant`) and lift, value above
     the larger floor; nan for others.
     Raises `InputError` for explanations without sample or reference.
     """
@@ -80,8 +80,9 @@ def evaluate(
         compared = [explanations, shuffled(explanations, seed), constant(references, seed)]
     texts = sum(map(len, [explanations, *compared, explanations]))
     with tqdm(total=texts, desc="grounding", disable=not progress, unit="text") as bar:
-        grounding = Grounding(items, noun)
+        grounding = Auditor(items, noun)
         scores = [grounding.score(explanations, samples)]
+        scores.append(st2exp.score(explanations, samples, references, auditor=grounding))
         features = diversity.find_features(explanations, items, matcher=grounding)
         scores.append(diversity.fmr(explanations, samples, items, features=features))
         bar.update(len(explanations))

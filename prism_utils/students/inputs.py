@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from .. import tables
 from ..errors import InputError, nearest
-from ..prompts import TEMPLATES, well_formed
+from ..prompts import FACTS, TEMPLATES, well_formed
 from .folders import check_seals, read_ids, read_settings, unreadable
 
 USER_TOKEN = "<user>"  # stands in the input where `user_token` placement adds the vector
@@ -71,6 +71,7 @@ class StudentSettings:
     template: name in `prompts.TEMPLATES`. noun: what an item is called. max_history: history items
     shown. max_input_tokens, max_new_tokens: budgets of input and explanation, in tokens.
     mark_evidence: whether the input marks the history items in a sample's column `evidence`.
+    facts: what the input tells of the catalogue's attributes, one of `prompts.FACTS`.
     Raises `InputError` for a value outside these.
     """
 
@@ -80,11 +81,12 @@ class StudentSettings:
     max_input_tokens: int = 1024
     max_new_tokens: int = 80
     mark_evidence: bool = False
+    facts: str = "none"
 
     def __post_init__(self) -> None:
-        if self.template not in TEMPLATES:
-            hint = nearest(str(self.template), TEMPLATES)
-            raise InputError(f"template {self.template!r} is unknown: {hint}")
+        for name, known in (("template", TEMPLATES), ("facts", FACTS)):
+            if (given := getattr(self, name)) not in known:
+                raise InputError(f"{name} {given!r} is unknown: {nearest(str(given), known)}")
         if not isinstance(self.noun, str) or not self.noun.strip():
             raise InputError(f"noun must be a word, found {self.noun!r}")
         for name, least in (("max_history", 0), ("max_input_tokens", 1), ("max_new_tokens", 1)):

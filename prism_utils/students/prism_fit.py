@@ -79,6 +79,7 @@ def fit(
             noun=settings.noun,
             max_history=settings.max_history,
             mark_evidence=settings.mark_evidence,
+            facts=settings.facts,
             count_tokens=token_counter(tokenizer, model.config),
             max_tokens=settings.max_input_tokens,
         )

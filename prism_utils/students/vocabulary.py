@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ..errors import InputError, nearest
 from ..prompts import render_prompts
+from ..wording import attributes, surfaces
 from .inputs import StudentSettings
 from .prism import USER_TOKEN
 
@@ -91,6 +92,24 @@ def train_tokenizer(
     )
 
 
+def whole_words(items: pd.DataFrame, facts: str = "none") -> list[str]:
+    """What "whole_titles" keeps whole: titles and, told as facts, values of several words.
+
+    >>> items = pd.DataFrame({"item_id": ["1"], "title": ["Heat"], "genre": [["Crime"]],
+    ...                       "director": [["Michael Mann"]]})
+    >>> whole_words(items), whole_words(items, "item")
+    (['Heat'], ['Heat', 'Michael Mann'])
+    """
+    told = attributes(items) if facts != "none" else {}
+    values = {
+        surfaces(kind, value)[0]
+        for kind, column in told.items()
+        for of_item in column
+        for value in of_item
+    }
+    return [*items["title"], *sorted(value for value in values if " " in value)]
+
+
 def student_tokenizer(
     train: pd.DataFrame,
     items: pd.DataFrame,
@@ -101,8 +120,9 @@ def student_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """The tokenizer of any student from scratch: trained on train's prompts and texts.
 
-    train: samples with `text`. vocabulary: "whole_titles" (of items) or "bytes". Students of the
-    same train and settings have the same tokenizer, so that tokens and losses compare.
+    train: samples with `text`. vocabulary: "whole_titles" (`whole_words` of items) or "bytes".
+    Students of the same train and settings have the same tokenizer, so that tokens and losses
+    compare.
     """
     if vocabulary not in VOCABULARIES:
         raise InputError(
@@ -115,10 +135,11 @@ def student_tokenizer(
         noun=settings.noun,
         max_history=settings.max_history,
         mark_evidence=settings.mark_evidence,
+        facts=settings.facts,
     )
     return train_tokenizer(
         [*prompts["prompt"], *train["text"]],
         vocab_size=vocab_size,
-        whole_titles=items["title"] if vocabulary == "whole_titles" else (),
+        whole_titles=whole_words(items, settings.facts) if vocabulary == "whole_titles" else (),
         model_max_length=settings.max_input_tokens,
     )

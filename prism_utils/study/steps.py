@@ -43,6 +43,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "07c_splits": ("01_preprocessing", "02_distillation"),
     "08_mechanism": (),
     "09_controls": ("01_preprocessing", "02_distillation", "03_finetuning"),
+    "10_true": ("01_preprocessing", "02_distillation", "03_finetuning", "03b_baselines"),
 }
 # What a notebook sees while it is rendered: no progress bars, no fork warnings, stable set order.
 RENDERING = {

@@ -1,0 +1,221 @@
+"""Chapter 10's experiments: a student that is told what the catalogue knows, against the paper's.
+
+    python -m prism_utils.experiments.facts --out book/records/facts.json
+
+One point trains one student on a profile's own corpus and teacher and measures what its held-out
+explanations say falsely. Left out: receipts and what they cost (`decoding.audit`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import corpora, students
+from ..decoding import Explainer
+from ..errors import InputError, nearest, run_cli
+from ..files import check_writable, write_json
+from ..metrics.overlap import rouge
+from ..metrics.receipts import Auditor
+from ..prompts import FACTS, render_prompts
+from ..records import as_rows
+from ..runs import project_root, provenance
+from ..sequences import make_samples
+from ..statistics import bootstrap_means
+from ..students.facts_floor import FactsTemplate
+from ..students.inputs import StudentSettings, token_counter
+from ..students.training import Recipe
+from ..tables import attribute_columns, attribute_lists
+from ..teachers import make_teacher
+from . import controls, sweeps
+from .guarantee import claim_scores
+
+# What profile `quick` has; a point changes some of it.
+BASE: dict[str, Any] = {
+    "corpus": {"films": 400, "users": 1000, "interactions_per_user": 40, "seed": 1},
+    "teacher": {"max_history": 5, "error_rate": 0.3, "voice_strength": 0.5},
+    "facts": "none",
+    "noise": 0.0,  # share of the catalogue's values, as the student is told them, that are wrong
+    "steps": 2500,
+    "learning_rate": 2.5e-3,  # better than 1e-3 on validation samples, told all, 800 steps
+    "student_history": 5,
+    "max_input_tokens": 192,
+    "vocab_size": 1000,
+    "asked": "test",  # or "valid": settings are chosen there
+    "asked_samples": 1000,
+    "seed": 0,
+}
+#: What is trained for each seed: every kind of facts, and told facts of which a tenth are wrong.
+POINTS: list[dict[str, Any]] = [
+    *({"facts": facts} for facts in FACTS),
+    {"facts": "all", "noise": 0.1},
+]
+_SMALL: dict[str, Any] = {
+    "corpus": {"films": 40, "users": 30, "interactions_per_user": 12, "seed": 1},
+    "steps": 6,
+    "asked_samples": 20,
+}
+SIZES: dict[str, dict[str, Any]] = {"full": {}, "tiny": _SMALL}
+
+
+def noisy(items: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
+    """The catalogue with this share of its attribute values exchanged for others of their kind."""
+    rng = np.random.default_rng(seed)
+    items = items.copy()
+    for kind in attribute_columns(items):
+        lists = attribute_lists(items[kind])
+        known = sorted({value for values in lists for value in values})
+        items[kind] = [
+            [known[rng.integers(len(known))] if rng.random() < share else v for v in values]
+            for values in lists
+        ]
+    return items
+
+
+def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
+    """Train a student at a point and score its explanations of samples that it never saw.
+
+    Rows: seed, setting (`label`), users ("known"), system ("student", "teacher" or the floor
+    "facts-template"), metric, value, low and high (users resampled), n. Metrics: those of
+    `metrics.grounding`; false (the text has a claim that the audit does not support), and by
+    reason (`receipts.REASONS`); rougeL against the teacher's text; with system "training"
+    valid_loss (nats a token), input_tokens (mean length of a prompt) and dropped (share of
+    prompts that lost a title or fact).
+    """
+    for name in point:
+        if name not in BASE:
+            raise InputError(f"factor {name!r} is unknown: {nearest(name, BASE)}")
+    at = BASE | point
+    if at["facts"] not in FACTS:
+        raise InputError(f"facts {at['facts']!r} is unknown: {nearest(str(at['facts']), FACTS)}")
+    corpus = corpora.load("embedded", None, **at["corpus"])
+    told = noisy(corpus.items, at["noise"], at["seed"])
+    teacher = make_teacher("grammar", corpus.items, corpus.noun, **at["teacher"])
+    samples = make_samples(corpus.interactions, seed=0)
+    samples["text"] = teacher.explain(samples)["text"].to_numpy()
+    test = samples[samples["split"] == "test"]
+    train = samples[samples["split"] == "train"]
+    valid = train.sample(min(2000, len(train) // 5), random_state=at["seed"])
+    train = train.drop(valid.index)
+    settings = StudentSettings(
+        template="compact",
+        noun=corpus.noun,
+        max_history=at["student_history"],
+        max_input_tokens=at["max_input_tokens"],
+        max_new_tokens=96,
+        facts=at["facts"],
+    )
+    recipe = Recipe(
+        at["steps"],
+        learning_rate=at["learning_rate"],
+        eval_every=min(500, at["steps"]),
+        patience=0,
+        seed=at["seed"],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        student = students.fit(
+            "prism", train, valid.head(400), folder, items=told, settings=settings, recipe=recipe,
+            name="student", vocab_size=at["vocab_size"],
+        )  # fmt: skip
+        assert isinstance(student, Explainer)
+        asked = test if at["asked"] == "test" else valid.tail(len(valid) - 400)
+        asked = asked.sample(min(at["asked_samples"], len(asked)), random_state=0)
+        own = student.explain(asked)
+    auditor = Auditor(corpus.items, corpus.noun)
+    template = FactsTemplate(auditor, corpus.items, corpus.noun)
+    of_each = zip(asked["history"], asked["item_id"], strict=True)
+    floor = asked[["sample_id"]].assign(
+        system="facts-template", text=[template.tell(*one).text for one in of_each]
+    )
+    golden = asked[["sample_id", "text"]].assign(system="teacher")
+    texts = pd.concat([frame[["sample_id", "system", "text"]] for frame in (own, floor, golden)])
+    overlap = rouge(texts[texts["system"] != "teacher"], golden)
+    scores = pd.concat(
+        [
+            auditor.score(texts, asked),
+            claim_scores(texts, asked, auditor),
+            overlap[overlap["metric"] == "rougeL"],
+        ]
+    )
+    rows = bootstrap_means(scores, asked, resamples=2000, seed=0).to_dict("records")
+    count = token_counter(student.tokenizer, student.backend.config)
+    written = render_prompts(
+        asked, told, template="compact", noun=corpus.noun, max_history=at["student_history"],
+        facts=at["facts"], count_tokens=count, max_tokens=at["max_input_tokens"],
+    )  # fmt: skip
+    lengths = count(list(written["prompt"]))
+    assert student.curve is not None
+    for metric, value in (
+        ("valid_loss", student.curve["valid_loss"].min()),
+        ("input_tokens", np.mean(lengths)),
+        ("dropped", (written[["dropped", "facts_dropped"]].sum(axis=1) > 0).mean()),
+    ):
+        row = {"system": "training", "metric": metric, "value": float(value), "n": len(asked)}
+        rows.append(row | {"low": None, "high": None})
+    of = {"seed": at["seed"], "setting": label(point), "users": "known"}
+    return [row | of for row in rows]
+
+
+def label(point: dict[str, Any]) -> str:
+    """How a point is called: what it changes of `BASE` that is no size.
+
+    >>> label({"facts": "all", "noise": 0.1, "seed": 2}), label({})
+    ('facts=all, noise=0.1', 'facts=none')
+    """
+    at = BASE | point
+    return f"facts={at['facts']}" + (f", noise={at['noise']}" if at["noise"] else "")
+
+
+def measure_all(
+    work: Path, *, grid: str = "full", seeds: int = 3, workers: int | None = None
+) -> dict[str, Any]:
+    """A record: every point of `POINTS` for `seeds` seeds, with means over them.
+
+    work: a folder for the points (`sweeps.run`): the same call resumes there.
+    """
+    if grid not in SIZES:
+        raise InputError(f"grid {grid!r} is unknown: {nearest(grid, SIZES)}")
+    asked = [SIZES[grid] | point | {"seed": seed} for seed in range(seeds) for point in POINTS]
+    table = controls.summary(sweeps.run(measure, asked, work, workers=workers))
+    facts = {"grid": grid, "points": len(asked), "seeds": seeds, "base": BASE | SIZES[grid]}
+    rows = [
+        {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
+        for row in as_rows(table)
+    ]
+    return {
+        "provenance": provenance(project_root()) | {"parameters": facts},
+        "tables": {"facts": rows},
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m prism_utils.experiments.facts",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--grid", choices=tuple(SIZES), default="full")
+    parser.add_argument("--seeds", type=int, default=3, help="of every student")
+    parser.add_argument("--workers", type=int, help="students trained at once (default: cores)")
+    parser.add_argument("--work", type=Path, default=Path("runs/facts"),
+                        help="where finished students' rows are kept")  # fmt: skip
+    parser.add_argument("--out", type=Path, help="where the JSON record goes")
+    given = vars(parser.parse_args(arguments))
+    out = given.pop("out")
+    if out is not None:
+        check_writable(out)
+    record = measure_all(**given)
+    print(json.dumps(record["tables"]))
+    if out is not None:
+        write_json(record, out)
+
+
+if __name__ == "__main__":
+    run_cli(main)
