@@ -106,11 +106,11 @@ def _read(path: Path, plan: str, sample_ids: list[str] | None = None) -> tuple[A
         if not path.exists():
             return None, ""
         data = path.read_bytes()
+    if not seal_fits(data):  # before it is parsed, for which it may be anything
+        return None, "damaged"
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-    except (OSError, pa.ArrowException):
-        return None, "damaged"
-    if not seal_fits(data):
+    except (OSError, ValueError, pa.ArrowException):
         return None, "damaged"
     if (table.schema.metadata or {}).get(b"plan") != plan.encode():
         return None, "of another plan"

@@ -196,11 +196,17 @@ def glue(name: str, value: float | int | str) -> None:
 def escaped(text: object) -> str:
     """Text from data as a chapter's Markdown shows it to the letter: no HTML, no Markdown.
 
-    >>> escaped("<b> *x*")
-    '&lt;b&gt; \\\\*x\\\\*'
+    >>> escaped("<b> *x*"), escaped("1. Heat")
+    ('&lt;b&gt; \\\\*x\\\\*', '1&#46; Heat')
     """
     words = " ".join(html.escape(str(text), quote=False).split())
-    return re.sub(r"([\\`*_{}\[\]#|$~^])", r"\\\1", words)
+    words = re.sub(r"([\\`*_{}\[\]#|$~^])", r"\\\1", words)
+    return _STARTS.sub(lambda start: f"{start[1]}&#{ord(start[2])};", words)
+
+
+# What means something at the start of a line: an item's number, a bullet, rule or fence, a comment
+# or a label.
+_STARTS = re.compile(r"^(\d*)([.)](?=\s|$)|(?<!\d)[-+=:](?=[-+=:\s]|$)|(?<!\d)[%(])")
 
 
 def library_versions() -> dict[str, str]:

@@ -19,6 +19,7 @@ from transformers import (
 from prism_utils import students
 from prism_utils.errors import InputError
 from prism_utils.experiments import baselines
+from prism_utils.files import read_json, write_json
 from prism_utils.metrics.grounding import Grounding
 from prism_utils.prompts import render_prompts
 from prism_utils.students import training
@@ -579,6 +580,10 @@ def test_frames_that_cannot_be_fitted_are_named(tmp_path):
 def test_a_folder_of_two_trainings_is_named(tmp_path):
     fit("att2seq", tmp_path, **SMALL)
     UserTable(["ann"]).save(tmp_path)
+    with pytest.raises(InputError, match="users.parquet: changed or damaged since"):
+        students.load(tmp_path)
+    unsealed = read_json(tmp_path / "system.json") | {"files": {}}
+    write_json(unsealed, tmp_path / "system.json", sealed=True)
     with pytest.raises(InputError, match="tables of 1 users and 5 items, but the weights have 3"):
         students.load(tmp_path)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from prism_utils.distillation import distill, main, plan_folder
+from prism_utils.distillation import _read, distill, main, plan_folder
 from prism_utils.errors import InputError
 from prism_utils.tables import read_table, write_table
 from prism_utils.teachers import make_teacher
@@ -155,6 +155,16 @@ def test_a_bit_that_flips_is_seen_and_said(tmp_path, whole, capsys, part):
     said = [f"{path} is damaged: done again" for path in (damaged[0], no_text)]
     assert capsys.readouterr().err.splitlines() == said
     assert (tmp_path / "explanations.parquet").read_bytes() == before
+
+
+def test_a_shard_is_parsed_only_where_its_seal_fits(tmp_path):
+    """With another bit in the name of a column it is no UTF-8."""
+    distill(GrammarTeacher(ITEMS), SAMPLES, tmp_path, shard_size=30, progress=False)
+    shard = finished(tmp_path)[0]
+    data = shard.read_bytes()
+    for place in range(0, len(data), 5):
+        shard.write_bytes(data[:place] + bytes([data[place] ^ 128]) + data[place + 1 :])
+        assert _read(shard, "plan") == (None, "damaged"), place
 
 
 def test_another_plan_in_the_same_folder_is_refused(tmp_path):

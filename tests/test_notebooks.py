@@ -17,6 +17,7 @@ import nbformat
 import pytest
 import yaml
 
+from prism_utils.files import read_json
 from prism_utils.human_eval.design import Study
 from prism_utils.human_eval.simulation import DIMENSIONS
 from prism_utils.runs import Run
@@ -55,7 +56,7 @@ def tiny(project: Path) -> Path:
 
 
 def test_every_chapter_ran_and_left_its_tables(tiny: Path) -> None:
-    assert list(json.loads((tiny / "steps.json").read_text())) == NAMES
+    assert list(read_json(tiny / "steps.json")) == NAMES
     run = Run.open(tiny)
     samples, explanations = run.read("samples"), run.read("explanations")
     assert set(samples["split"]) == {"train", "test"}

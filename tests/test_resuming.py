@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from transformers.trainer_callback import DefaultFlowCallback
 
 from prism_utils.errors import InputError
 from prism_utils.students import resuming, saved, training
+from prism_utils.students.inputs import UserTable
 from prism_utils.students.resuming import finite, newest
 from prism_utils.students.training import Recipe
 
@@ -210,6 +212,76 @@ def test_a_loss_that_is_not_finite_ends_training_and_saves_nothing(tmp_path, how
         train(tmp_path, recipe, **how)
     left = {path.name for path in tmp_path.iterdir()}
     assert "student.json" not in left and not any(name.startswith("check") for name in left)
+
+
+def test_a_disk_that_is_full_is_told_and_the_same_call_goes_on(tmp_path, undisturbed, monkeypatch):
+    real = torch.save
+
+    def full(value, path, **options):
+        if "checkpoint-15" in str(path):
+            Path(path).write_bytes(b"PK")
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+        return real(value, path, **options)
+
+    def no_room(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(InputError, match="cannot be written .*file write failed"):
+            train(tmp_path, STOPPING)
+    with monkeypatch.context() as patched:
+        patched.setattr(saved, "write_card", no_room)
+        with pytest.raises(InputError, match=": the disk is full: make room and do the same"):
+            train(tmp_path, STOPPING)
+    assert goes_on(tmp_path, undisturbed) == []
+
+
+def test_a_mistake_while_a_student_is_saved_is_no_full_disk(tmp_path, monkeypatch):
+    def wrong(*args, **kwargs):
+        raise RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+
+    monkeypatch.setattr(saved, "write_card", wrong)
+    with pytest.raises(RuntimeError, match="The size of tensor a") as told:
+        train(tmp_path, Recipe(steps=1, batch_size=4, eval_every=1))
+    assert not isinstance(told.value, InputError)
+
+
+@pytest.mark.parametrize("left", ["file", "link", "folder of the mark's name"])
+def test_what_lies_in_a_checkpoint_s_place_goes(cut, undisturbed, left):
+    folder = checkpoints(cut)[-1].with_name("checkpoint-16")
+    if left == "file":
+        folder.write_text("x")
+    elif left == "link":
+        folder.symlink_to(cut / "nowhere")
+    else:
+        (folder / "whole.json").mkdir(parents=True)
+    folder.with_name("checkpoint-²").mkdir()  # a digit, and no number
+    assert newest(folder.parent)[1] == ["checkpoint-16"] and not folder.is_symlink()
+    assert not folder.exists()
+
+
+def test_a_file_in_the_place_of_all_checkpoints_is_named(cut):
+    place = checkpoints(cut)[0].parent
+    shutil.rmtree(place)
+    place.write_text("x")
+    with pytest.raises(InputError, match=f"{place.name}: it is there already, and is no folder"):
+        train(cut, STOPPING)
+
+
+def test_what_could_not_be_saved_is_said_before_training(tmp_path):
+    model, tokenizer = student()
+    how = {"settings": SETTINGS, "recipe": STOPPING}
+    halved = UserTable(["u0", "u1", "u2", "\ud83d"])
+    with pytest.raises(InputError, match="users: cannot be saved"):
+        training.finetune(model, tokenizer, FRAME, FRAME, halved, tmp_path, **how)
+    items = pd.DataFrame({"item_id": ["a", 3]})
+    with pytest.raises(InputError, match="items: cannot be saved"):
+        training.finetune(model, tokenizer, FRAME, FRAME, USERS, tmp_path, items=items, **how)
+    missing = FRAME.assign(text=[*FRAME["text"][:-1], None])
+    with pytest.raises(InputError, match="training data: row 12: 'text' must be text, found"):
+        training.finetune(model, tokenizer, missing, FRAME, USERS, tmp_path, **how)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])

@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 from test_baselines import ASKED, SMALL, TRAIN, fit
 
 from prism_utils import students
+from prism_utils.decoding import Explainer
 from prism_utils.errors import InputError
+from prism_utils.files import read_json, write_json
 from prism_utils.students import saved
 from prism_utils.students.ids import ratings
 from prism_utils.students.training import Recipe
@@ -23,6 +25,7 @@ BRIEF = Recipe(steps=1, batch_size=15, eval_every=1)
 SYSTEMS = {"att2seq": SMALL, "pepler": {**SMALL, "heads": 2}, "nearest": {}, "frame": {},
            "facts-template": {}}  # fmt: skip
 SYSTEMS["prism"] = SYSTEMS["pepler"]
+NO_PART = ("system.json", "card.json", "README.md")  # of what a system says
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +101,26 @@ FILES = [
 ]
 
 
+def unsealed(folder: Path) -> Path:
+    """As a version of the package left it that knew no seals: its files' content is judged."""
+    kept = read_json(folder / "system.json")
+    write_json(kept | {"files": {}}, folder / "system.json", sealed=True)
+    return folder
+
+
+def flip(path: Path, place: float = 0.5) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * place)] ^= 1
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     ("kind", "file", "do"), [(kind, file, do) for kinds, file, do in FILES for kind in kinds]
 )
 def test_a_file_that_is_cut_edited_or_gone_is_named_where_it_is_loaded(
     made, tmp_path, kind, file, do
 ):
-    folder = shutil.copytree(made(kind), tmp_path / "system")
+    folder = unsealed(shutil.copytree(made(kind), tmp_path / "system"))
     do(folder / file)
     # Of what lies beside the weights the folder is named at least, and of a model its file.
     with pytest.raises(InputError, match=r"system/\w+\.\w+") as told:
@@ -113,10 +129,34 @@ def test_a_file_that_is_cut_edited_or_gone_is_named_where_it_is_loaded(
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("kind", SYSTEMS)
+def test_a_bit_that_flipped_in_any_file_is_seen(made, tmp_path, kind):
+    folder = shutil.copytree(made(kind), tmp_path / "system")
+    students.load(folder)
+    sealed = sorted(read_json(folder / "system.json")["files"])
+    assert sealed == sorted(p.name for p in folder.iterdir() if p.name not in NO_PART)
+    for file in sealed:
+        data = (folder / file).read_bytes()
+        flip(folder / file, 0.9)
+        for load in [students.load, *([Explainer.load] if kind == "prism" else [])]:
+            with pytest.raises(InputError, match=f"system/{file}: changed or damaged .*fit again"):
+                load(folder)
+        (folder / file).write_bytes(data)
+    students.load(folder)
+
+
+def test_what_is_no_part_of_a_system_may_change(tmp_path):
+    (tmp_path / "notes.json").write_text("{}")
+    fit("nearest", tmp_path, BRIEF)
+    (tmp_path / "notes.json").write_text("[]")
+    saved.write_card(tmp_path, {"kind": "prism", "ROUGE-L": 0.1})
+    assert students.load(tmp_path).name == "nearest"
+
+
 @pytest.mark.parametrize("file", ["system.json", "model.safetensors", "users.parquet"])
 def test_what_cannot_be_loaded_is_fitted_again_and_said(made, tmp_path, capsys, file):
     folder = shutil.copytree(made("att2seq"), tmp_path / "system")
-    cut(folder / file)
+    flip(folder / file)
     again = fit("att2seq", folder, BRIEF, **SMALL)
     assert f"{file}" in (told := capsys.readouterr().err) and "here it is fitted again" in told
     loaded = students.load(folder).explain(ASKED)

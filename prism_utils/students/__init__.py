@@ -23,8 +23,9 @@ from ..errors import InputError, nearest
 from ..files import check_writable, fingerprint, read_json, write_json
 from ..tables import check
 from .checks import check_name
+from .folders import SYSTEM, check_seals
 from .inputs import StudentSettings
-from .saved import SYSTEM, read_curve
+from .saved import read_curve
 from .system import Job, System
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def fit(
         except InputError as error:
             print(f"{error}; here it is fitted again", file=sys.stderr)
     check_writable(folder / SYSTEM)
+    before = _stamps(folder)
     system = fitter(Job(train, valid, folder, items, settings, recipe, name, progress), **options)
     if kind == "prism":
         from ..decoding import Explainer
@@ -101,14 +103,27 @@ def fit(
         model, tokenizer, users, curve = system
         system = Explainer(model, tokenizer, users, settings, items, name=name, progress=progress)
         system.curve = curve
-    write_json({"kind": kind, "name": name, "digest": digest}, folder / SYSTEM, sealed=True)
+    written = [file for file, stamp in _stamps(folder).items() if before.get(file) != stamp]
+    seals = {file: fingerprint(folder / file) for file in written if file not in _CARD}
+    made = {"kind": kind, "name": name, "digest": digest, "files": seals}
+    write_json(made, folder / SYSTEM, sealed=True)
     return system
+
+
+_CARD = ("card.json", "README.md")  # written again when a system's scores are known
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """What tells that a file was written anew, by its name."""
+    stats = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
+    return {file: (stat.st_ino, stat.st_mtime_ns) for file, stat in stats.items()}
 
 
 def load(folder: Path | str) -> System:
     """The system that `fit` saved, or the Prism that `training.finetune` saved.
 
-    Raises `InputError` for a folder without one, and for a file that is missing, cut or strange.
+    Raises `InputError` for a folder without one, and for a file that is missing, strange, or not
+    as `fit` left it.
     """
     folder = Path(folder)
     made = _made(folder)
@@ -118,6 +133,7 @@ def load(folder: Path | str) -> System:
 
         system: Any = Explainer.load(folder, name=name)
     else:
+        check_seals(folder)
         system = _place(kind).load(folder, name=name)
     system.curve = read_curve(folder)
     return system

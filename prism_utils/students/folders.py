@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from .. import files
 from ..errors import InputError
 
 Settings = TypeVar("Settings")
 WEIGHTS = "model.safetensors"
+SYSTEM = "system.json"  # beside a system that `students.fit` made: what it is, and its files' seals
 _AGAIN = "copy or save the folder again"
 # The types that fields of settings have, by their annotations: in words, and whether a value fits.
 _TYPES: dict[str, tuple[str, Any]] = {
@@ -108,6 +110,23 @@ def read_ids(path: Path, column: str) -> pd.Index:
         row = int(ids.duplicated().argmax())
         raise InputError(f"{path}: row {row + 1}: {column} {ids[row]!r} stands there twice")
     return ids
+
+
+def check_seals(folder: Path) -> None:
+    """Raise `InputError` for a file that is not as `students.fit` left it, by `SYSTEM`, if any.
+
+    Files that are gone are left to whoever reads them. Takes half a second to a second a gigabyte.
+    """
+    path = folder / SYSTEM
+    seals = files.read_json(path, "delete it and fit again").get("files", {})
+    if not isinstance(seals, dict):
+        raise InputError(f"{path}: files must map names to checksums; delete it and fit again")
+    for file, seal in seals.items():
+        if (folder / file).is_file() and files.fingerprint(folder / file) != seal:
+            raise InputError(
+                f"{folder / file}: changed or damaged since the student was fitted; copy the whole "
+                f"folder again, or delete {path} and fit again"
+            )
 
 
 def read_config(folder: Path, kind: str) -> dict[str, Any]:

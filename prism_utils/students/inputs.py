@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from .. import tables
 from ..errors import InputError, nearest
 from ..prompts import FACTS, TEMPLATES, well_formed
-from .folders import read_ids, read_settings, unreadable
+from .folders import check_seals, read_ids, read_settings, unreadable
 
 USER_TOKEN = "<user>"  # stands in the input where `user_token` placement adds the vector
 UNKNOWN_USER = 0  # this row of the user table is zero and stays zero
@@ -105,6 +105,7 @@ class StudentSettings:
 
 def read_parts(folder: Path) -> tuple[StudentSettings, UserTable, pd.DataFrame]:
     """Settings, users and catalogue (empty if there is none) of a student's folder, checked."""
+    check_seals(folder)
     settings, users = StudentSettings.load(folder), UserTable.load(folder)
     path = folder / "items.parquet"
     if path.is_dir():

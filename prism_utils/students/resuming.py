@@ -7,6 +7,7 @@ whether training had ended there. Left out: what a checkpoint may be resumed for
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import zlib
@@ -105,9 +106,13 @@ def _files(folder: Path) -> dict[str, list[int]]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a checkpoint; what a kill leaves of it is not whole."""
-    (folder / MARK).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a checkpoint, or what lies in its place; what a kill leaves of it is not whole."""
+    if folder.is_dir() and not folder.is_symlink():
+        with contextlib.suppress(OSError):  # a folder of the mark's name goes with the rest
+            (folder / MARK).unlink()
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)
 
 
 class Checkpoint:
@@ -131,7 +136,7 @@ def newest(checkpoints: Path) -> tuple[Checkpoint | None, list[str]]:
     """
     passed: list[str] = []
     whole: dict[Path, Checkpoint] = {}
-    folders = [f for f in checkpoints.glob("checkpoint-*") if f.name[11:].isdigit()]
+    folders = [f for f in checkpoints.glob("checkpoint-*") if f.name[11:].isdecimal()]
     for folder in sorted(folders, key=lambda f: int(f.name[11:])):
         try:
             whole[folder] = Checkpoint(folder)

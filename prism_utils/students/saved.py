@@ -16,11 +16,10 @@ from ..errors import InputError
 from ..files import read_json, write_json, write_text
 from . import folders
 from .checks import check_choices, check_number
-from .folders import check_weights, in_short, read_config, unreadable
+from .folders import SYSTEM, check_weights, in_short, read_config, unreadable
 from .inputs import StudentSettings, whole
 
 CURVE = "learning_curve.parquet"
-SYSTEM = "system.json"
 LAST = "student.json"  # without it a folder is no student
 _STALE = (LAST, SYSTEM, "export.json", "items.parquet", "model*.safetensors*")
 
@@ -29,6 +28,8 @@ def withdraw(folder: Path) -> None:
     """What lies in `folder` is no student any more: it is about to be made anew."""
     for name in (LAST, SYSTEM):
         (folder / name).unlink(missing_ok=True)
+    for path in folder.glob(".*.partial"):  # of a process that was killed
+        path.unlink(missing_ok=True)
 
 
 def save(

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 import sys
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from safetensors import SafetensorError
@@ -34,9 +36,10 @@ from transformers import (
 )
 
 from ..errors import InputError, refusal
-from ..files import check_writable
+from ..files import check_writable, make_folder
 from . import saved
 from .checks import check_number
+from .folders import in_short
 from .inputs import StudentSettings, UserTable, encode_inputs, encode_texts, whole
 from .prism import PrismForConditionalGeneration
 from .resuming import Keeper, NotFinite, best_step, finite, folder_of, newest, restore
@@ -118,16 +121,21 @@ class _Trainer(Trainer):
             super()._save_checkpoint(*args, **kwargs)
 
 
+# How torch, which has no word for a full disk, says that it could not write to the end.
+_CUT_SHORT = re.compile("write failed|PytorchStreamWriter|iostream error|I/O error|unexpected pos")
+
+
 @contextlib.contextmanager
 def _room(folder: object) -> Iterator[None]:
-    """What the machine refuses while something is written below `folder` is an `InputError`."""
+    """What cannot be written below `folder`, to a full disk for instance, is an `InputError`."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
         said = refusal(error, folder)
-        if said is None:
-            raise
-        raise InputError(f"{said}; training goes on from its last whole checkpoint") from error
+        if said is None and isinstance(error, RuntimeError) and not _CUT_SHORT.search(str(error)):
+            raise  # a bug, or a device's error, and no file's
+        said = said or f"{folder}: cannot be written ({in_short(error)}): make room there"
+        raise InputError(f"{said}; then training goes on from its last whole checkpoint") from error
 
 
 def encode(
@@ -141,6 +149,14 @@ def encode(
     for column in ("prompt", "text", "user_id"):
         if column not in frame.columns:
             raise InputError(f"training data: column {column!r} is missing")
+    for column in ("prompt", "text"):
+        is_text = [isinstance(text, str) for text in frame[column]]
+        if not all(is_text):
+            row = is_text.index(False)
+            found = frame[column].iloc[row]
+            raise InputError(
+                f"training data: row {row + 1}: {column!r} must be text, found {found!r}"
+            )
     inputs = encode_inputs(tokenizer, frame["prompt"].tolist(), model.config, settings)
     labels = encode_texts(tokenizer, frame["text"], settings.max_new_tokens)
     return Dataset.from_dict(
@@ -229,6 +245,7 @@ def train(
             )
         options = Trainer.get_optimizer_cls_and_kwargs(arguments)[1]
         optimizer = (RowAdamW, options | {"table": table})
+    make_folder(checkpoints)
     trainer = _Trainer(
         model=model,
         args=arguments,
@@ -306,6 +323,12 @@ def finetune(
                 f"{name}: {getattr(settings, name)} are more tokens than the model's "
                 f"{model.config.max_position_embeddings} positions hold; ask for fewer"
             )
+    for name, kept in (("users", pd.DataFrame({"user_id": users.index})), ("items", items)):
+        try:
+            pa.Table.from_pandas(kept if kept is not None else pd.DataFrame())
+        # Half an emoji, or cells of several types: said now, and not after training.
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            raise InputError(f"{name}: cannot be saved: {in_short(error)}") from error
     out_dir = Path(out_dir)
     table = getattr(model.model.encoder, "user_embeddings", None)
 

@@ -27,8 +27,9 @@ from .. import claims
 from ..claims import findings, paper
 from ..claims.verdicts import VERDICTS
 from ..errors import InputError
-from ..files import read_json
 from ..runs import Run, escaped, project_root
+from .profile import read_text, read_yaml
+from .steps import ledger, read_copy
 
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
@@ -42,14 +43,15 @@ def chapters(toc: Any, have: set[str]) -> Any:
     if isinstance(toc, dict):
         return {key: chapters(value, have) for key, value in toc.items()}
     if isinstance(toc, list):
-        kept = [e for e in toc if "file" not in e or e["file"] in have]
+        named = [e.get("file") if isinstance(e, dict) else None for e in toc]
+        kept = [e for e, name in zip(toc, named, strict=True) if name is None or str(name) in have]
         return [chapters(entry, have) for entry in kept]
     return toc
 
 
-def page(source: Path) -> nbformat.NotebookNode:
+def page(source: Path, last: dict[str, Any]) -> nbformat.NotebookNode:
     """An executed notebook as the book shows it: no stderr, badge from a local file."""
-    notebook = nbformat.read(source, as_version=4)
+    notebook = read_copy(source, last)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace(COLAB_BADGE, "../book/_static/colab.svg")
@@ -64,8 +66,9 @@ def labels(notebook: nbformat.NotebookNode) -> set[str]:
     return set(re.findall(r"(?m)^\(([\w-]+)\)=\s*$", "\n".join(prose)))
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _reference(text: str, target: str) -> str:
+    """A link to a label; what would end a role's text, or a table's cell, is left out of it."""
+    return f"{{ref}}`{re.sub('[`<>|]', ' ', text)} <{target}>`"
 
 
 def claims_table(judged: pd.DataFrame, known: set[str]) -> str:
@@ -91,27 +94,29 @@ def claims_table(judged: pd.DataFrame, known: set[str]) -> str:
             group = part
         targets = (row["evidence"].partition("#")[2], f"claim-{claim.name}")
         target = next((t for t in targets if t in known), None)
-        verdict = f"{{ref}}`{row['verdict']} <{target}>`" if target else row["verdict"]
+        verdict = _reference(row["verdict"], target) if target else escaped(row["verdict"])
         first, more, _ = row["published"].partition("; ")
-        measured = f"{row['measured']} (*{row['on']}*)" if row["measured"] else ""
-        cells = (row["claim"], first + (" …" if more else ""), measured, verdict)
-        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+        measured = f"{escaped(row['measured'])} (*{escaped(row['on'])}*)" if row["measured"] else ""
+        cells = (escaped(row["claim"]), escaped(first) + (" …" if more else ""), measured, verdict)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ":::", "::::"]) + "\n"
 
 
 def claim_entries(judged: pd.DataFrame, known: set[str]) -> str:
     """Each claim with its place, its reason and, where the print alone decides, its computation."""
     entries = []
-    for row in judged.to_dict("records"):
+    for row in judged.map(str).to_dict("records"):
         chapter, _, target = row["evidence"].partition("#")
-        entry = f"(claim-{row['name']})=\n**{row['claim']}**\n: *{row['place']}.*"
-        for said, name in (("Printed", "published"), ("Measured", "measured"), ("On", "on")):
-            entry += f" {said}: {row[name]}." if row[name] else ""
+        name = row["name"]
+        row = {key: escaped(value) for key, value in row.items()}
+        entry = f"(claim-{name})=\n**{row['claim']}**\n: *{row['place']}.*"
+        for said, key in (("Printed", "published"), ("Measured", "measured"), ("On", "on")):
+            entry += f" {said}: {row[key]}." if row[key] else ""
         entry += f" Verdict: **{row['verdict']}**. {row['why']}"
         if target in known and chapter != claims.CLAIMS_PAGE:
-            entry += f" Evidence: {{ref}}`{chapter} <{target}>`."
+            entry += f" Evidence: {_reference(chapter, target)}."
         if chapter == claims.CLAIMS_PAGE and row["measured"]:
-            source = inspect.getsource(claims.computation(row["name"])).strip()
+            source = inspect.getsource(claims.computation(name)).strip()
             entry += f"\n\n:::{{dropdown}} The computation\n```python\n{source}\n```\n:::"
         entries.append(entry)
     return "\n\n".join(entries) + "\n"
@@ -121,10 +126,13 @@ def findings_list(found: list[findings.Finding], known: set[str]) -> str:
     """The findings as sections: question, answer, what it was run on, limits, evidence."""
     sections = []
     for each in found:
-        text = f"## {each.question}\n{each.answer}\n\n*{each.on}.* {each.limits}"
+        question, answer, limits, on = map(
+            escaped, (each.question, each.answer, each.limits, each.on)
+        )
+        text = f"## {question}\n{answer}\n\n*{on}.* {limits}"
         target = each.label if each.label in known else f"evidence-{each.label}"
         if target in known:
-            text += f" Evidence: {{ref}}`{each.chapter} <{target}>`."
+            text += f" Evidence: {_reference(each.chapter, target)}."
         sections.append(text)
     return "\n\n".join(sections) + "\n"
 
@@ -140,23 +148,24 @@ def run_table(facts: dict[str, Any], steps: dict[str, Any]) -> str:
     seeds = sorted({str(seed) for seed in facts.get("seeds", {}).values()})
     minutes, seconds = divmod(round(sum(step["seconds"] for step in steps.values())), 60)
     rows = {
-        "profile": f"{escaped(facts.get('profile', '?'))}: {escaped(facts.get('description', ''))}",
+        "profile": f"{facts.get('profile', '?')}: {facts.get('description', '')}",
         "date": facts.get("date", "unknown"),
-        "commit": f"`{facts.get('commit') or 'none (not run from a repository)'}`",
-        "device": escaped(machine),
+        "commit": facts.get("commit") or "none (not run from a repository)",
+        "device": machine,
         "seeds": ", ".join(seeds) or "none",
         "time": f"{minutes} min {seconds} s for {len(steps)} notebooks",
         "versions": ", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items()),
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())]) + "\n"
+    lines = (f"| {name} | {escaped(value)} |" for name, value in rows.items())
+    return "\n".join(["| | |", "|---|---|", *lines]) + "\n"
 
 
 def chapter_list(pages: dict[str, nbformat.NotebookNode]) -> str:
     """Links to the chapters with the question that each opens with."""
     lines = []
     for name, notebook in pages.items():
-        first = next(c.source for c in notebook.cells if c.cell_type == "markdown")
-        title, *rest = [p.strip() for p in first.split("\n\n") if p.strip()]
+        first = next((c.source for c in notebook.cells if c.cell_type == "markdown"), "")
+        title, *rest = [p.strip() for p in first.split("\n\n") if p.strip()] or [name]
         question = next((p for p in rest if not p.startswith(("[!", "```", "#"))), "")
         text = " ".join(question.replace("**", "").split())
         asked = text[: text.find("?") + 1] or text
@@ -177,14 +186,14 @@ def contents(run: Run, root: Path) -> dict[str, bytes]:
             f"{run.path} holds no executed notebooks: "
             f"make book PROFILE={run.path.resolve().name} makes them"
         )
-    pages = {path.stem: page(path) for path in executed}
-    steps = read_json(run.path / "steps.json")
-    unfinished = sorted(set(pages) - set(steps))
+    steps = ledger(run)
+    unfinished = sorted({path.stem for path in executed} - set(steps))
     if unfinished:
         raise InputError(
             f"{run.path}: {unfinished[0]} did not finish: "
             f"make book PROFILE={run.path.resolve().name} continues"
         )
+    pages = {path.stem: page(path, steps[path.stem]) for path in executed}
 
     staged = {
         path.relative_to(root).as_posix(): path.read_bytes()
@@ -196,7 +205,12 @@ def contents(run: Run, root: Path) -> dict[str, bytes]:
         for name, node in pages.items()
     }
     have = {str(Path(name).with_suffix("")) for name in staged}
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    texts = {name: read_text(root / name, name) for name in ("_toc.yml", "_config.yml")}
+    read = {name: read_yaml(text, name) for name, text in texts.items()}
+    for name, value in read.items():
+        if not isinstance(value, dict):
+            raise InputError(f"{name}: must map names to values: take it from the repository")
+    toc = read["_toc.yml"]
     listed = yaml.safe_dump(toc)
     judged = claims.judge(run, root / "book" / "records")
     found = findings.findings(run, root / "book" / "records")
@@ -210,14 +224,14 @@ def contents(run: Run, root: Path) -> dict[str, bytes]:
         known |= {f"claim-{name}" for name in judged["name"]}
     generated = {
         "_toc.yml": yaml.safe_dump(chapters(toc, have), sort_keys=False),
-        "_config.yml": (root / "_config.yml").read_text(encoding="utf-8"),
+        "_config.yml": texts["_config.yml"],
         "book/_generated/claims.md": claims_table(judged, known),
         "book/_generated/claim_entries.md": claim_entries(judged, known),
         "book/_generated/findings.md": findings_list(found, known),
         "book/_generated/run.md": run_table(run.facts, steps),
         "book/_generated/chapters.md": chapter_list(pages),
     }
-    return staged | {name: text.encode() for name, text in generated.items()}
+    return staged | {name: text.encode(errors="replace") for name, text in generated.items()}
 
 
 def build(run: Run) -> Path:
@@ -228,10 +242,11 @@ def build(run: Run) -> Path:
     digest = hashlib.sha256()
     for name, data in sorted(staged.items()):
         digest.update(f"{name}\0{len(data)}\0".encode() + data)
+    built = digest.hexdigest().encode()
     folder = run.path / "book"
     index = folder / "_build" / "html" / "index.html"
     stamp = folder / "built.txt"
-    if index.is_file() and stamp.is_file() and stamp.read_text() == digest.hexdigest():
+    if index.is_file() and stamp.is_file() and stamp.read_bytes() == built:
         print("book … unchanged")
     else:
         print("book … ", end="", flush=True)
@@ -239,7 +254,7 @@ def build(run: Run) -> Path:
         stamp.unlink(missing_ok=True)
         stage(staged, folder / "source")
         render(folder)
-        stamp.write_text(digest.hexdigest())
+        stamp.write_bytes(built)
         print(f"built in {time.perf_counter() - start:.0f} s")
     print(f"open {index}  ({index.resolve().as_uri()})")
     return index

@@ -123,7 +123,7 @@ def load_profile(name: str) -> dict[str, Any]:
     if name not in known:
         raise InputError(f"unknown profile '{name}': {nearest(name, known)}")
     where = f"profiles/{name}.yml"
-    profile = read_yaml(_text(known[name], where), where)
+    profile = read_yaml(read_text(known[name], where), where)
     fields = {"description": str, "offline": bool, "notebooks": dict}
     if not isinstance(profile, dict) or not isinstance(profile.get("notebooks"), dict):
         raise InputError(f"{where}: needs 'notebooks:', a mapping of notebook names to parameters")
@@ -135,7 +135,7 @@ def load_profile(name: str) -> dict[str, Any]:
     return profile
 
 
-def _text(path: Path, where: str) -> str:
+def read_text(path: Path, where: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -147,7 +147,7 @@ def _text(path: Path, where: str) -> str:
 def parameters(source: Path) -> dict[str, Parameter]:
     """The parameters of a notebook, read from its cell tagged `parameters` without running it."""
     try:
-        cells = nbformat.reads(_text(source, source.name), as_version=4).cells
+        cells = nbformat.reads(read_text(source, source.name), as_version=4).cells
     except InputError:
         raise
     except Exception as error:  # nbformat raises several unrelated types for what is no notebook

@@ -201,7 +201,7 @@ def execute(step: Step, run: Run) -> None:
     import papermill  # here: an unchanged study should answer quickly
     from nbclient.exceptions import DeadKernelError
 
-    target = run.path / "notebooks" / f"{step.name}.ipynb"
+    target = _copy(step, run)
     target.parent.mkdir(parents=True, exist_ok=True)
     look = f"the executed copy is {target}"
     try:
@@ -226,18 +226,59 @@ def execute(step: Step, run: Run) -> None:
     )
 
 
-def up_to_date(step: Step, last: dict[str, Any], key: str, run: Run) -> bool:
-    """Whether a step need not run: its key is the last run's, and all that this left is there."""
+def ledger(run: Run) -> dict[str, Any]:
+    """What is known of each notebook that has run, by its name: key, date, seconds, files, page.
+
+    Raises InputError for a `steps.json` that was changed or damaged.
+    """
+    path, todo = run.path / "steps.json", "delete it, and the notebooks run again"
+    done = read_json(path, todo)
+    for step in done.values():
+        seconds = step.get("seconds") if isinstance(step, dict) else None
+        if not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
+            raise InputError(f"{path}: damaged: {todo}")
+    return done
+
+
+def read_copy(path: Path, last: dict[str, Any]) -> nbformat.NotebookNode:
+    """The executed copy of a notebook; `last`: what the ledger knows of it.
+
+    Raises InputError unless it is a notebook, and that which the step left.
+    """
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        fits = last.get("page") in (None, _page(notebook))
+    except Exception:  # nbformat raises several unrelated types
+        fits = False
+    if not fits:
+        raise InputError(f"{path} is missing or damaged: delete it, and make book runs it again")
+    return notebook
+
+
+def _page(notebook: nbformat.NotebookNode) -> str:
+    """SHA-256 of a notebook's code and outputs; prose may change without a run."""
+    cells = [(c.source, c.outputs) for c in notebook.cells if c.cell_type == "code"]
+    return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
+
+
+def up_to_date(
+    step: Step, last: dict[str, Any], key: str, run: Run
+) -> nbformat.NotebookNode | None:
+    """The executed copy of a step that need not run: its key is the last run's, all is there."""
     files = last.get("files", [])
     if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
-        return False
+        return None
     if last.get("key") != key or not all((run.path / name).exists() for name in files):
-        return False
+        return None
     try:
-        nbformat.read(run.path / "notebooks" / f"{step.name}.ipynb", as_version=4)
-    except Exception:  # missing or damaged: nbformat raises several unrelated types
-        return False
-    return True
+        return read_copy(_copy(step, run), last) if "page" in last else None
+    except InputError:
+        return None
+
+
+def _copy(step: Step, run: Run) -> Path:
+    return run.path / "notebooks" / f"{step.name}.ipynb"
 
 
 def files(run: Run) -> dict[str, tuple[int, int]]:
@@ -254,21 +295,17 @@ def run_steps(
     steps: list[Step], run: Run, profile: dict[str, Any], name: str, force: bool = False
 ) -> None:
     """Run what is not up to date, one progress line each; keep `steps.json` and `run.json`."""
-    ledger = run.path / "steps.json"
+    path = run.path / "steps.json"
     package = package_digest()
     with locked(run), rendering(bool(profile.get("offline"))):
-        done = read_json(ledger)
-        if not all(isinstance(step, dict) for step in done.values()):
-            raise InputError(f"{ledger}: damaged: delete it, and the notebooks run again")
+        done = ledger(run)
         for number, step in enumerate(steps, 1):
             print(f"[{number}/{len(steps)}] {step.name} … ", end="", flush=True)
             key = step_key(step, done, package)
-            target = run.path / "notebooks" / f"{step.name}.ipynb"
-            if up_to_date(step, done.get(step.name, {}), key, run) and not force:
-                source, executed = (
-                    nbformat.read(step.source, as_version=4),
-                    nbformat.read(target, as_version=4),
-                )
+            target = _copy(step, run)
+            executed = None if force else up_to_date(step, done.get(step.name, {}), key, run)
+            if executed is not None:
+                source = nbformat.read(step.source, as_version=4)
                 text = nbformat.writes(merged(source, executed)) + "\n"
                 edited = text != target.read_text(encoding="utf-8")
                 if edited:
@@ -276,7 +313,7 @@ def run_steps(
                 print("unchanged, prose updated" if edited else "unchanged", flush=True)
                 continue
             done.pop(step.name, None)
-            write_json(done, ledger)
+            write_json(done, path, sealed=True)
             before, start = files(run), time.perf_counter()
             try:
                 execute(step, run)
@@ -289,8 +326,9 @@ def run_steps(
                 "date": datetime.now(UTC).isoformat(),
                 "seconds": round(seconds, 1),
                 "files": sorted(p for p, stat in files(run).items() if before.get(p) != stat),
+                "page": _page(read_copy(target, {})),
             }
-            write_json(done, ledger)
+            write_json(done, path, sealed=True)
             record(run, step, profile, name)
             print(f"done in {seconds:.0f} s", flush=True)
 
