@@ -18,6 +18,7 @@ from transformers import (
 
 from prism_utils.corpora import embedded
 from prism_utils.errors import InputError
+from prism_utils.experiments import verifying
 from prism_utils.experiments.verifying import grammar_pairs, labelled_pairs
 from prism_utils.metrics import cross_encoder
 from prism_utils.metrics.likelihood import LikelihoodScore
@@ -258,3 +259,13 @@ def test_the_matcher_is_good_on_both_kinds_of_labels():
         assert set(table["supported"]) == {0, 1}
         row = verifier_quality([MatcherVerifier(ITEMS)], table, resamples=200).iloc[0]
         assert row["used"] and row["auc"] > least
+
+
+def test_a_record_of_verifiers_has_each_set_of_claims(monkeypatch):
+    whole = verifying.labelled_pairs
+    monkeypatch.setattr(verifying, "labelled_pairs", lambda *given: whole(*given).head(30))
+    record = verifying.measure(pairs=20, epochs=1, held_out=20)
+    table = pd.DataFrame(record["tables"]["verifiers"])
+    assert table["n"].tolist() == [20, 20, 30, 30, 30, 30]
+    unseen = table.query("claims == 'labelled by hand, unseen' and verifier == 'matcher'")
+    assert unseen["auc"].item() > 0.8 and unseen["used"].item()
