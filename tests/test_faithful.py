@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,3 +119,25 @@ def test_points_ask_each_ranker_with_and_without_facts_in_the_size_of_their_grid
         faithful.points("quik")
     with pytest.raises(InputError, match="facts must be one of none, all, found 'some'"):
         faithful.measure(points[0] | {"facts": "some"})
+
+
+def test_a_record_holds_means_and_what_was_asked(monkeypatch, tmp_path) -> None:
+    row = {"setting": "ease, facts=none", "ranker": "ease", "facts": "none", "users": "known"}
+    row |= {"system": "marked", "metric": "cites_mover", "value": 0.25, "n": 8, "low": 0.1}
+    rows = pd.DataFrame([row | {"high": 0.4, "seed": 0}, row | {"value": np.nan, "seed": 0}])
+    rows.loc[1, ["metric", "low"]] = "names_mover", np.nan
+    asked_for: list = []
+
+    def run(function, points, work, workers):
+        asked_for.extend([function, *points])
+        return rows
+
+    monkeypatch.setattr(faithful.sweeps, "run", run)
+    out = tmp_path / "faithful.json"
+    faithful.main(["--grid", "tiny", "--seeds", "2", "--work", str(tmp_path), "--out", str(out)])
+    record = json.loads(out.read_text(encoding="utf-8"))
+    assert asked_for == [faithful.measure, *faithful.points("tiny", 2)]
+    assert record["provenance"]["parameters"]["points"] == 8
+    cites, names = record["tables"]["faithful"]
+    assert (cites["value"], cites["low"], cites["high"]) == (0.25, 0.1, 0.4)
+    assert names["value"] is None and names["ranker"] == "ease" and names["facts"] == "none"
