@@ -37,6 +37,7 @@ METRICS = {
     "names_mover": "names a mover's title",
     "only_movers": "cites movers alone",
     "chance": "would cite a mover by chance",
+    "beyond_chance": "cites a mover, less chance",
 }
 #: What is trained for each seed: two students a point. Budgets hold the longest input of each.
 RANKERS = ("ease", "item_cf")
@@ -75,7 +76,7 @@ def random_titles(samples: pd.DataFrame, items: pd.DataFrame, seed: int = 0) -> 
 
 
 def scores(texts: pd.DataFrame, samples: pd.DataFrame, auditor: Auditor) -> pd.DataFrame:
-    """Scores of explanations of samples with `evidence`, `METRICS`; 0 or 1 but the last.
+    """Scores of explanations of samples with `evidence`, `METRICS`; 0 or 1 but the last two.
 
     - cites_any: a title of the history, or an attribute that the item shares with an item of it,
       is named. Whom a text cites: every history item of such a title or with such an attribute.
@@ -84,6 +85,7 @@ def scores(texts: pd.DataFrame, samples: pd.DataFrame, auditor: Auditor) -> pd.D
     - only_movers: every such title and attribute is (also) one of the evidence's.
     - chance: how probable cites_mover is with this text if as many items of the history, drawn at
       random, had moved the ranker. An attribute that half of the history has hits easily.
+    - beyond_chance: cites_mover less chance, from -1 to 1.
 
     All but the first are missing where cites_any is 0 and where nothing moved the ranker. The item
     itself is never one of its history. Raises `InputError` without `evidence`.
@@ -111,6 +113,7 @@ def scores(texts: pd.DataFrame, samples: pd.DataFrame, auditor: Auditor) -> pd.D
             ("names_mover", any(ids & movers for ids in titles)),
             ("only_movers", all(ids & movers for ids in titles + values if ids)),
             ("chance", 1 - others),
+            ("beyond_chance", bool(cited & movers) - (1 - others)),
         ):
             found[name].append(float(value) if cited and movers else np.nan)
     keys = texts[["sample_id", "system"]].reset_index(drop=True)
