@@ -40,6 +40,18 @@ TABLES = {
             }
         ),
     ),
+    "cited_movers": (
+        pd.DataFrame(
+            [
+                (ranker, facts, system, metric, value, value - 0.1, value + 0.1)
+                for ranker in ("ease", "item_cf")
+                for facts, marked in (("none", 0.8), ("all", 0.9))
+                for system, share in (("marked", marked), ("random-title", 0.2), ("teacher", 1))
+                for metric, value in (("cites_mover", share), ("chance", 0.3), ("cites_any", 1))
+            ],
+            columns=["ranker", "facts", "system", "metric", "value", "low", "high"],
+        ),
+    ),
     "grounding_bars": (
         pd.DataFrame(
             {"system": "prism", "metric": ["names_item", "foreign_title"], "value": [1.0, 0.0]}
@@ -309,6 +321,20 @@ def test_intervals_stand_where_the_table_says():
     assert np.allclose(drawn, [[-0.1, 0.2], [0.1, 0.3]])
     assert pd.isna(temporal.lines[0].get_xdata()).all()  # another metric's split
     assert len(panels[0].lines) == len(panels[1].lines) + 1  # a line at zero
+
+
+def test_a_ranker_has_its_panel_and_a_floor_is_drawn_once():
+    figure = plots.cited_movers(TABLES["cited_movers"][0])
+    assert [axes.get_xlabel()[-7:] for axes in figure.axes] == ["er ease", "item_cf"]
+    (axes, _) = figure.axes
+    ticks = [label.get_text() for label in axes.get_yticklabels()]
+    assert ticks == ["a title at random", "student, told what moved"]
+    first, second = (bars.lines[0].get_xydata() for bars in axes.containers)
+    assert first[0].tolist() == [0.2, 0] and np.isnan(second[0, 0])
+    assert [first[1, 0], second[1, 0]] == [0.8, 0.9] and first[1, 1] < second[1, 1]
+    assert "by chance (items at random had moved it)" in [
+        text.get_text() for text in figure.legends[0].texts
+    ]
 
 
 def test_curves_run_through_the_values_in_the_order_of_the_table():

@@ -17,7 +17,7 @@ import torch
 from scipy import stats
 
 from .. import rankers, students
-from ..corpora import embedded
+from ..corpora import Corpus, embedded
 from ..decoding import Explainer
 from ..errors import InputError, nearest
 from ..metrics.grounding import Grounding
@@ -71,6 +71,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # What the points with evidence take over from these; nobody errs there, and no user is unknown.
 _KEPT = ("films", "users", "interactions_per_user", "n_train", "test_samples", "steps", "size")
+_SHOWN = 10  # history items that their students are shown
 _LIVE: dict[str, list[dict[str, Any]]] = {
     "vector": [{}, {"vector": "none"}],
     "voice_strength": [{"voice_strength": 0.0}, {}],
@@ -96,8 +97,7 @@ def points(grid: str, seeds: int = 1) -> list[dict[str, Any]]:
         for changes in [c for asked in questions(grid).values() for c in asked]:
             if (point := BASE | size | changes | {"seed": seed}) not in found:
                 found.append(point)
-        kept = {k: v for k, v in (BASE | size).items() if k in _KEPT}
-        found.append(kept | {"seed": seed, "evidence": True})
+        found.append(evidence_size(grid) | {"seed": seed, "evidence": True})
     return found
 
 
@@ -227,8 +227,19 @@ def _rows(table: pd.DataFrame, point: dict[str, Any]) -> list[dict[str, Any]]:
     return [said | row for row in as_rows(table.reindex(columns=columns))]
 
 
-def _measure_evidence(point: dict[str, Any]) -> list[dict[str, Any]]:
-    at, shown = trials.complete(point), 10
+def evidence_size(grid: str) -> dict[str, Any]:
+    """What a grid's points with evidence take over from its other points: their size."""
+    return {k: v for k, v in (BASE | SIZES.get(grid, {})).items() if k in _KEPT}
+
+
+def evidence_samples(
+    at: dict[str, Any], ranker: str = "ease"
+) -> tuple[Corpus, pd.DataFrame, pd.DataFrame]:
+    """Corpus, training and held-out samples with `evidence` and `text`, for a complete point.
+
+    Histories are the last ten items, evidence the two of these that moved the ranker most; the
+    teacher is shown the evidence alone and makes no errors.
+    """
     seed = at["seed"]
     corpus = embedded.load(
         films=at["films"],
@@ -236,20 +247,37 @@ def _measure_evidence(point: dict[str, Any]) -> list[dict[str, Any]]:
         interactions_per_user=at["interactions_per_user"],
         seed=seed,
     )
-    samples = make_samples(corpus.interactions, max_history=shown, seed=seed)
-    ranker = rankers.make_ranker("ease").fit(corpus.interactions)
-    samples = rankers.with_evidence(ranker, samples, k=2)
+    samples = make_samples(corpus.interactions, max_history=_SHOWN, seed=seed)
+    fitted = rankers.make_ranker(ranker).fit(corpus.interactions)
+    samples = rankers.with_evidence(fitted, samples, k=2)
     samples = samples[(samples["evidence"].str.len() > 0) & (samples["history"].str.len() > 2)]
     teacher = GrammarTeacher(corpus.items, error_rate=0.0, voice_strength=0.0, seed=seed)
     golden = teacher.explain(samples.assign(history=samples["evidence"]))
     samples = samples.merge(golden[["sample_id", "text"]], on="sample_id")
     train, test = (samples[samples["split"] == split] for split in ("train", "test"))
     train = train.sample(min(at["n_train"], len(train)), random_state=seed)
-    test = test.sample(min(at["test_samples"], len(test)), random_state=seed)
+    return corpus, train, test.sample(min(at["test_samples"], len(test)), random_state=seed)
+
+
+def evidence_texts(
+    at: dict[str, Any],
+    corpus: Corpus,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    *,
+    facts: str = "none",
+    max_input_tokens: int = 160,
+) -> pd.DataFrame:
+    """Texts about held-out samples: "teacher", and students "marked" and "unmarked".
+
+    The students differ in whether their input marks the evidence (`StudentSettings`).
+    """
     width, layers, heads, rate = trials.SIZES[at["size"]]
     told = [test[["sample_id", "text"]].assign(system="teacher")]
     for marked in (True, False):
-        settings = StudentSettings("compact", corpus.noun, shown, 160, 64, marked)
+        settings = StudentSettings(
+            "compact", corpus.noun, _SHOWN, max_input_tokens, 64, marked, facts
+        )
         with tempfile.TemporaryDirectory() as folder:
             student = students.fit(
                 "prism",
@@ -258,21 +286,34 @@ def _measure_evidence(point: dict[str, Any]) -> list[dict[str, Any]]:
                 folder,
                 items=corpus.items,
                 settings=settings,
-                recipe=Recipe(at["steps"], rate, eval_every=at["steps"], patience=0, seed=seed),
+                recipe=Recipe(
+                    at["steps"], rate, eval_every=at["steps"], patience=0, seed=at["seed"]
+                ),
                 name="marked" if marked else "unmarked",
                 d_model=width,
                 layers=layers,
                 heads=heads,
             )
         told.append(student.explain(test)[["sample_id", "system", "text"]])
-    found = evidence_scores(pd.concat(told, ignore_index=True), test, corpus.items)
+    return pd.concat(told, ignore_index=True)
+
+
+def marked_apart(found: pd.DataFrame, test: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """What marked evidence changes on the same samples, by metric: system "marked - unmarked"."""
+    apart = compare(found, test, [("marked", "unmarked")], resamples=2000, seed=seed)
+    return apart.rename(columns={"difference": "value"}).assign(system="marked - unmarked")
+
+
+def _measure_evidence(point: dict[str, Any]) -> list[dict[str, Any]]:
+    at = trials.complete(point)
+    corpus, train, test = evidence_samples(at)
+    found = evidence_scores(evidence_texts(at, corpus, train, test), test, corpus.items)
     share = test["evidence"].str.len() / test["history"].str.len()
     chance = pd.DataFrame(
         {"sample_id": test["sample_id"], "system": "chance", "metric": "cites_evidence"}
     ).assign(value=share)
-    apart = compare(found, test, [("marked", "unmarked")], resamples=2000, seed=seed)
-    apart = apart.rename(columns={"difference": "value"}).assign(system="marked - unmarked")
-    means = bootstrap_means(pd.concat([found, chance]), test, seed=seed)
+    apart = marked_apart(found, test, at["seed"])
+    means = bootstrap_means(pd.concat([found, chance]), test, seed=at["seed"])
     rows = _rows(pd.concat([means, apart]).assign(users="known"), point)
     return [row | {"setting": "evidence"} for row in rows]
 

@@ -1,27 +1,47 @@
 """Faithful to whom? Whether explanations cite what moved the ranker, or only what is true.
 
+    python -m prism_utils.experiments.faithful --out book/records/faithful.json
+
 A ranker that knows its reasons (`rankers.with_evidence`) names the history items that moved it to
-an item. Left out on purpose: students that are told these (chapter 9 trains them), and whether a
+an item. One point trains two students, one of which is told these. Left out on purpose: whether a
 claim is true (`guarantee`).
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .. import rankers
-from ..errors import InputError
+from ..errors import InputError, run_cli
+from ..files import check_writable, write_json
 from ..metrics.receipts import Auditor
+from ..records import as_rows
+from ..runs import project_root, provenance
+from ..statistics import bootstrap_means
+from ..students.facts_floor import FactsTemplate
+from . import controls, sweeps
+from . import trial as trials
 
 RANDOM = "random-title"
 METRICS = {
     "cites_any": "cites the history",
     "cites_mover": "cites a mover, by title or attribute",
     "names_mover": "names a mover's title",
+    "only_movers": "cites movers alone",
+    "chance": "would cite a mover by chance",
+    "beyond_chance": "cites a mover, less chance",
 }
+#: What is trained for each seed: two students a point. Budgets hold the longest input of each.
+RANKERS = ("ease", "item_cf")
+_TOKENS = {"none": 160, "all": 400}
 
 
 def with_movers(
@@ -56,30 +76,46 @@ def random_titles(samples: pd.DataFrame, items: pd.DataFrame, seed: int = 0) -> 
 
 
 def scores(texts: pd.DataFrame, samples: pd.DataFrame, auditor: Auditor) -> pd.DataFrame:
-    """Scores (0 or 1) of explanations of samples with `evidence`, `METRICS`.
+    """Scores of explanations of samples with `evidence`, `METRICS`; 0 or 1 but the last two.
 
-    cites_any: a title of the history, or an attribute that the item shares with an item of it, is
-    named. cites_mover: one of the evidence, or an attribute shared with one of the evidence.
-    names_mover: a title of the evidence. The last two are missing where cites_any is 0.
+    - cites_any: a title of the history, or an attribute that the item shares with an item of it,
+      is named. Whom a text cites: every history item of such a title or with such an attribute.
+    - cites_mover: one of the evidence is among these.
+    - names_mover: a title of the evidence is named.
+    - only_movers: every such title and attribute is (also) one of the evidence's.
+    - chance: how probable cites_mover is with this text if as many items of the history, drawn at
+      random, had moved the ranker. An attribute that half of the history has hits easily.
+    - beyond_chance: cites_mover less chance, from -1 to 1.
+
+    All but the first are missing where cites_any is 0 and where nothing moved the ranker. The item
+    itself is never one of its history. Raises `InputError` without `evidence`.
     """
     if "evidence" not in samples.columns:
         raise InputError("samples: column 'evidence' is missing; with_movers adds it")
     about = samples.set_index("sample_id")
     about = about.loc[texts["sample_id"]]
-    asked = zip(texts["text"], about["history"], about["item_id"], strict=True)
+    asked = list(zip(texts["text"], about["history"], about["item_id"], strict=True))
     found: dict[str, list[float]] = {name: [] for name in METRICS}
-    for audit, movers in zip(auditor.audit_all(asked), about["evidence"], strict=True):
-        titles: set[str] = set()
-        values: set[str] = set()
-        for claim in audit.claims:
-            if claim.kind == "title":
-                titles.update(claim.history)
-            elif claim.item:
-                values.update(claim.history)
-        cited = titles | values
+    for audit, (_, history, item), evidence in zip(
+        auditor.audit_all(asked), asked, about["evidence"], strict=True
+    ):
+        past = set(history) - {item}
+        movers = past.intersection(evidence)
+        titles = [past.intersection(c.history) for c in audit.claims if c.kind == "title"]
+        values = [
+            past.intersection(c.history) for c in audit.claims if c.kind != "title" and c.item
+        ]
+        cited = set[str]().union(*titles, *values)
         found["cites_any"].append(float(bool(cited)))
-        for name, by in (("cites_mover", cited), ("names_mover", titles)):
-            found[name].append(float(not by.isdisjoint(movers)) if cited else np.nan)
+        others = math.comb(len(past - cited), len(movers)) / math.comb(len(past), len(movers))
+        for name, value in (
+            ("cites_mover", bool(cited & movers)),
+            ("names_mover", any(ids & movers for ids in titles)),
+            ("only_movers", all(ids & movers for ids in titles + values if ids)),
+            ("chance", 1 - others),
+            ("beyond_chance", bool(cited & movers) - (1 - others)),
+        ):
+            found[name].append(float(value) if cited and movers else np.nan)
     keys = texts[["sample_id", "system"]].reset_index(drop=True)
     return keys.assign(**found).melt(list(keys), var_name="metric")
 
@@ -103,3 +139,97 @@ def compare_rankers(
         told = pd.concat([of_asked, random_titles(asked, items, seed)], ignore_index=True)
         parts.append(scores(told, asked, auditor).assign(ranker=name))
     return pd.concat(parts, ignore_index=True), asked
+
+
+def points(grid: str = "full", seeds: int = 3) -> list[dict[str, Any]]:
+    """Points for `measure`: each ranker, told no facts and all, for `seeds` seeds."""
+    controls.questions(grid)  # knows the grids
+    size = controls.evidence_size(grid)
+    return [
+        size | {"ranker": ranker, "facts": facts, "seed": seed}
+        for seed in range(seeds)
+        for ranker in RANKERS
+        for facts in _TOKENS
+    ]
+
+
+def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
+    """Two students of a point, its teacher and two floors against what moved its ranker.
+
+    A point as `points` gives them: factors of `trial`, ranker, and facts ("none" or "all"). Corpus,
+    teacher and students as of the points with evidence of `controls`: of ten history items two
+    moved the ranker most, the teacher cites these alone, and the student "marked" is told which
+    they are. Rows: seed, setting, ranker, facts, users ("known"), system ("teacher", "marked",
+    "unmarked", "marked - unmarked", the floors `RANDOM` and "facts-template"), metric (`METRICS`),
+    value, low, high (users resampled), n (texts with a value).
+    """
+    point = dict(point)
+    ranker, facts = point.pop("ranker", "ease"), point.pop("facts", "none")
+    if facts not in _TOKENS:
+        raise InputError(f"facts must be one of {', '.join(_TOKENS)}, found {facts!r}")
+    at = trials.complete(point)
+    corpus, train, test = controls.evidence_samples(at, ranker)
+    texts = controls.evidence_texts(
+        at, corpus, train, test, facts=facts, max_input_tokens=_TOKENS[facts]
+    )
+    auditor = Auditor(corpus.items, corpus.noun)
+    template = FactsTemplate(auditor, corpus.items, corpus.noun)
+    of_each = zip(test["history"], test["item_id"], strict=True)
+    floor = [template.tell(*one).text for one in of_each]
+    floors = [
+        random_titles(test, corpus.items, at["seed"]),
+        test[["sample_id"]].assign(system="facts-template", text=floor),
+    ]
+    found = scores(pd.concat([texts, *floors], ignore_index=True), test, auditor)
+    apart = controls.marked_apart(found, test, at["seed"])
+    table = pd.concat([bootstrap_means(found, test, seed=at["seed"]), apart])
+    table = table[["system", "metric", "value", "low", "high", "n"]].assign(
+        seed=at["seed"], setting=f"{ranker}, facts={facts}", ranker=ranker, facts=facts,
+        users="known",
+    )  # fmt: skip
+    return as_rows(table)
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means of `measure`'s rows over seeds, as `controls.summary`, with ranker and facts."""
+    of = rows[["setting", "ranker", "facts"]].drop_duplicates()
+    return controls.summary(rows).merge(of, on="setting")
+
+
+def measure_all(
+    work: Path, *, grid: str = "full", seeds: int = 3, workers: int | None = None
+) -> dict[str, Any]:
+    """A record: the `summary` of all `points`; work: a folder for them (`sweeps.run`)."""
+    asked = points(grid, seeds)
+    table = summary(sweeps.run(measure, asked, work, workers=workers))
+    parameters = {"grid": grid, "points": len(asked), "seeds": seeds, "base": asked[0]}
+    return {
+        "provenance": provenance(project_root()) | {"parameters": parameters},
+        "tables": {"faithful": as_rows(table.round(5))},
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m prism_utils.experiments.faithful",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--grid", choices=tuple(controls.SIZES), default="full")
+    parser.add_argument("--seeds", type=int, default=3, help="of every point")
+    parser.add_argument("--workers", type=int, help="points measured at once (default: cores)")
+    parser.add_argument("--work", type=Path, default=Path("runs/faithful"),
+                        help="where finished points' rows are kept")  # fmt: skip
+    parser.add_argument("--out", type=Path, help="where the JSON record goes")
+    given = vars(parser.parse_args(arguments))
+    out = given.pop("out")
+    if out is not None:
+        check_writable(out)
+    record = measure_all(**given)
+    print(json.dumps(record["tables"]))
+    if out is not None:
+        write_json(record, out)
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -17,6 +17,7 @@ from .efficiency import (
     training_cost,
 )
 from .experiments import error_curves, factor_curves, factor_levels, title_mass
+from .faithful import cited_movers
 from .look import COLORS, curves, style
 from .people import coefficient_bars, likert_bars, rejections
 from .quality import (
