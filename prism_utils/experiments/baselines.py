@@ -25,7 +25,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
         "kind": "prism",
         "from_student": True,
         "settings": {"facts": "all"},
-        "recipe": {"steps": 1500},
+        "recipe": {"steps": 1200},
     },
     "prism-no-user": {"kind": "prism", "placement": "none"},
     "att2seq": {"kind": "att2seq", "recipe": {"learning_rate": 3e-3}},
