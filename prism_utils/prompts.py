@@ -10,6 +10,7 @@ model.
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
@@ -123,7 +124,10 @@ class PromptWriter:
             if given not in known:
                 raise InputError(f"{what} {given!r} is unknown: {nearest(str(given), known)}")
         check(items, "items")
-        self._titles = dict(zip(items["item_id"], items["title"], strict=True))
+        ids, titles = items["item_id"].tolist(), items["title"].tolist()
+        self._titles = dict(zip(ids, titles, strict=True))
+        self._meant = _alone(titles, ids) | dict(zip(ids, ids, strict=True))
+        self._alike = _alone(map(_plain, titles), ids)
         kinds = [] if noun in ("film", "movie") else attribute_columns(items)
         features = ", ".join(kinds) or "genre, director, actors, theme"
         frame = TEMPLATES[template].replace("{features}", features)
@@ -133,6 +137,14 @@ class PromptWriter:
         self._separator, self._evidence = _SEPARATORS[template], _EVIDENCE[template]
         self._tells_item, self._tells_shared = facts in ("item", "all"), facts in ("shared", "all")
         self._facts = _facts(items) if facts != "none" else {}
+
+    def knows(self, name: str) -> bool:
+        """Whether the catalogue has this id, or this title in whatever case and composition."""
+        return name in self._meant or _plain(name) in self._alike
+
+    def _id(self, name: str) -> str | None:
+        """The item of an id or a title; None if there is none, or more than one."""
+        return self._meant[name] if name in self._meant else self._alike.get(_plain(name))
 
     def write(self, samples: pd.DataFrame, **asked: Any) -> pd.DataFrame:
         """As `render_prompts`; the samples table is not checked again."""
@@ -231,14 +243,14 @@ class PromptWriter:
         )
 
     def _row(self, shown: Sequence[str], item: str, text: Any, movers: Iterable[str]) -> _Row:
-        title = self._titles.get
-        own = self._facts.get(item, ())
+        title, goal_id = self._titles.get, self._id(item)
+        own = self._facts.get(goal_id, ())
         common = set(own) if self._tells_shared else set()
 
         def shared(past: str) -> list[Fact]:
-            if not common or past == item:
+            if not common or (past_id := self._id(past)) == goal_id:
                 return []
-            return [fact for fact in self._facts.get(past, ()) if fact in common]
+            return [fact for fact in self._facts.get(past_id, ()) if fact in common]
 
         marked = [(title(i, i), shared(i)) for i in movers if i in list(shown)]
         goal_facts = list(own) if self._tells_item else []
@@ -282,15 +294,26 @@ class _Row:
         return dataclasses.replace(self, **change)
 
 
-def _facts(items: pd.DataFrame) -> dict[str, tuple[Fact, ...]]:
-    """What a catalogue knows of each item, by its id and by a title that no other item has."""
+def _plain(title: str) -> str:
+    """A title as people may also write it: composed or not, in another case, with blanks around."""
+    return unicodedata.normalize("NFC", title).casefold().strip()
+
+
+def _alone(titles: Iterable[str], ids: Iterable[str]) -> dict[str, str | None]:
+    """The id of each title; None for a title that several items have."""
+    found: dict[str, str | None] = {}
+    for title, item in zip(titles, ids, strict=True):
+        found[title] = None if title in found else item
+    return found
+
+
+def _facts(items: pd.DataFrame) -> dict[str | None, tuple[Fact, ...]]:
+    """What a catalogue knows of each item, by its id."""
     facts: list[list[Fact]] = [[] for _ in range(len(items))]
     for kind, column in attributes(items).items():
         for own, values in zip(facts, column, strict=True):
             own += [(kind, surfaces(kind, value)[0]) for value in values]
-    known = dict(zip(items["item_id"], map(tuple, facts), strict=True))
-    alone = items.loc[~items["title"].duplicated(keep=False), ["title", "item_id"]]
-    return {title: known[item] for title, item in alone.itertuples(index=False)} | known
+    return dict(zip(items["item_id"], map(tuple, facts), strict=True))
 
 
 def _bracketed(facts: Sequence[Fact]) -> str:

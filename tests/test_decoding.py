@@ -245,6 +245,7 @@ def test_an_item_is_known_by_its_title_however_it_is_asked_for(explainer):
     assert [answer.item_known for answer in answers] == [True, True, False]
     asked = table(item_id=["Jaws", "Nobody's"])
     assert explainer.explain(asked)["item_known"].tolist() == [True, False]
+    assert [explainer.explain(item=item).item_known for item in (" JAWS ", "F3")] == [True, False]
 
 
 def test_a_title_too_long_costs_its_own_request_alone(explainer):

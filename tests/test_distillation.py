@@ -338,6 +338,7 @@ def test_command_takes_parameters_and_prints_one_sentence_for_bad_input(files):
         (["--set", "seed=1", "--set", "seed=2"], "--set seed: it is given twice"),
         (["--set", "seed=" + "(" * 999], "seed must be of type int"),
         (["--set", "seed=" + "-" * 99999 + "1"], "seed"),
+        (["--set", "seed=-1"], "seed must be 0 or more, found -1"),
         (["--set", "noun=book"], "no parameter 'noun'"),
         (["--set", "error_rate=nan"], "error_rate must be of type float"),
         (["--set", "error_rate=1e999"], "error_rate must lie between 0 and 1"),

@@ -120,6 +120,7 @@ KEYS = [
     ("config.json", "decoder_start_token_id", -1, "decoder_start_token_id must be the number of"),
     ("config.json", "model_type", "bart", "model_type is 'bart', not 'prism'"),
     ("config.json", "auto_map", {"AutoModel": "x.Y"}, "auto_map.*trust_remote_code=False"),
+    ("config.json", "quantization_config", {"load_in_8bit": True}, "the student is quantised"),
     ("tokenizer_config.json", "auto_map", {"AutoTokenizer": "x.Y"}, "trust_remote_code=False"),
     ("config.json", "user_token_id", [4], "user_token_id must be the number of one of the"),
     ("tokenizer_config.json", "model_max_length", "long", "not readable as a tokenizer's"),

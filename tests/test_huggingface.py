@@ -290,6 +290,7 @@ def test_a_model_that_fills_gaps_is_no_teacher(tmp_path: Path) -> None:
         ({"max_new_tokens": -1}, "max_new_tokens must be 1 or more"),
         ({"num_beams": True}, "num_beams must be 1 or more, found True"),
         ({"max_history": -1}, "max_history must be 0 or more"),
+        ({"seed": -1}, "seed must be 0 or more, found -1"),
         ({"max_input_tokens": 0}, "max_input_tokens must be 1 or more"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"temperature": float("nan")}, "temperature must be above 0"),
@@ -299,7 +300,7 @@ def test_a_model_that_fills_gaps_is_no_teacher(tmp_path: Path) -> None:
         ({"device_map": "gpu"}, "device_map 'gpu' is unknown"),
         ({"max_new_tokens": POSITIONS + 1}, f"has {POSITIONS} positions"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_parameters_out_of_range_are_refused(checkpoints: Path, options, words: str) -> None:
     assert words in refused(checkpoints / "gpt2", **options)

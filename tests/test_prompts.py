@@ -191,6 +191,23 @@ def test_the_item_shares_nothing_with_itself_and_namesakes_have_no_facts_by_titl
     assert told == f"history: Heat ; explain: {RONIN}"
 
 
+def test_a_title_in_another_spelling_is_known_and_has_its_facts():
+    items = FACTS.assign(title=["Amélie", "Heat", "HEAT", "Straße"])
+    writer = PromptWriter(items, template="compact", facts="item")
+    for name, item in (
+        ("Ame\u0301lie", "1"), (" AMÉLIE\n", "1"), ("Heat", "2"), ("HEAT", "3"), ("STRASSE", "4"),
+    ):  # fmt: skip
+        by_id, by_name = (writer.write(sample([], asked)).prompt[0] for asked in (item, name))
+        assert by_name == by_id.replace(items.title[int(item) - 1], name) and writer.knows(name)
+    assert writer.knows("heat") and not writer.knows("Heat 2")
+    assert writer.write(sample([], "heat")).prompt[0].endswith("explain: heat")  # one of two
+
+
+def test_the_item_by_title_shares_nothing_with_itself_by_id():
+    (told,) = render_prompts(sample(["3"], "ronin"), FACTS, template="compact", facts="all").prompt
+    assert told == f"history: Ronin ; explain: r{RONIN[1:]}"
+
+
 def test_the_rankers_items_come_with_what_they_share():
     marked = sample(["1", "2"], "3", evidence=["2", "1"])
     (told,) = render_prompts(

@@ -157,6 +157,8 @@ def test_errors_of_holding_out_name_the_parameter(made):
         hold_out(samples, ["nobody"], 1, by="user")
     with pytest.raises(InputError, match="leaves no sample to train on"):
         hold_out(samples, samples["sample_id"], 60, by="sample")
+    with pytest.raises(InputError, match="seed must be 0 or more, found -1"):
+        hold_out(samples, eligible, 5, by="sample", seed=-1)
 
 
 # -- The comparison ------------------------------------------------------------------------------

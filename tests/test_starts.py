@@ -103,6 +103,16 @@ def pickled(path: Path) -> None:
     path.unlink()
 
 
+def empty(path: Path) -> None:
+    path.write_text("{}")
+
+
+def untied(path: Path) -> None:
+    kept = load_file(path)
+    _, table = next(item for item in kept.items() if item[1].shape == (len(TOKENIZER), 16))
+    save_file(kept | {"lm_head.weight": table + 1}, path, metadata={"format": "pt"})
+
+
 def stored(dtype: torch.dtype) -> Callable[[Path], None]:
     def store(path: Path) -> None:
         kept = {name: weight.to(dtype) for name, weight in load_file(path).items()}
@@ -179,6 +189,7 @@ def test_another_architecture_is_refused_by_its_name(made, tmp_path, kind, name,
         ("config.json", Path.unlink, "config.json is missing"),
         ("tokenizer.json", cut, "tokenizer.json is not readable JSON"),
         ("tokenizer.json", Path.unlink, "has no tokenizer: save it there"),
+        ("tokenizer.json", empty, r"a tokenizer that cannot be read \(.*\); save it"),
     ],
 )
 def test_a_folder_that_is_not_whole_names_its_file(spoilt, tmp_path, name, file, do, says):
@@ -201,6 +212,13 @@ def test_a_folder_that_is_not_whole_names_its_file(spoilt, tmp_path, name, file,
 def test_weights_that_are_not_there_are_not_made_up(spoilt, tmp_path, kind, name, part):
     with pytest.raises(InputError, match="init_from: .* no weights that fit its config.json for"):
         fit(kind, tmp_path / "out", init_from=spoilt(name, "model.safetensors", without(part)))
+
+
+@pytest.mark.parametrize("name", ["bart", "gpt2"])
+def test_another_table_for_the_output_is_refused_where_it_would_be_dropped(spoilt, tmp_path, name):
+    start = spoilt(name, "model.safetensors", untied)
+    with pytest.raises(InputError, match="^init_from: .* other weights for its output.*; tie them"):
+        fit(KINDS[name], tmp_path / "out", init_from=start)
 
 
 @pytest.mark.parametrize(

@@ -327,6 +327,7 @@ def test_grammar_names_bad_input(films):
         ({"error_kinds": []}, "error_kinds must be a list"),
         ({"error_kinds": "title"}, "error_kinds must be a list"),
         ({"max_history": -1}, "max_history must be 0 or more"),
+        ({"seed": -1}, "seed must be 0 or more, found -1"),
     ]:
         with pytest.raises(InputError, match=re.escape(message)):
             GrammarTeacher(films, **parameters)

@@ -74,12 +74,12 @@ class Explanation:
     """One explanation, and what is known about it.
 
     user_known: False if the user's vector is the zero vector (section 4.4). item_known: the item is
-    in the catalogue, by its id or its title. shown: history items in the prompt. dropped: history
-    items that the token budget pushed out. tokens: length of the text in tokens. item_cut: the
-    budget does not hold the item's title, the student saw its beginning and no history.
-    facts_dropped: attributes that the budget pushed out after the history (`prompts.FACTS`).
-    audit: its claims, where they were asked for. fallback: "retry" or "floor" where the text took
-    the place of one with an unsupported claim.
+    in the catalogue, by its id or its title, in whatever case and composition. shown: history items
+    in the prompt. dropped: history items that the token budget pushed out. tokens: length of the
+    text in tokens. item_cut: the budget does not hold the item's title, the student saw its
+    beginning and no history. facts_dropped: attributes that the budget pushed out after the history
+    (`prompts.FACTS`). audit: its claims, where they were asked for. fallback: "retry" or "floor"
+    where the text took the place of one with an unsupported claim.
     """
 
     text: str
@@ -134,7 +134,6 @@ class Explainer:
         self._writer = PromptWriter(
             items, template=settings.template, noun=settings.noun, facts=settings.facts
         )
-        self._known = frozenset(items["item_id"]).union(items["title"])
 
     @classmethod
     def load(
@@ -336,7 +335,7 @@ class Explainer:
                 output, decoded = self._shown.write(write, decode, batch, asked)
             for i, text, written in zip(batch, decoded, output, strict=True):
                 texts[i], tokens[i] = text.strip(), len(written)
-        known = [item in self._known or item.strip() in self._known for item in asked.items]
+        known = [self._writer.knows(item) for item in asked.items]
         users = [bool(row != UNKNOWN_USER) for row in rows]
         lost = prompts.dropped, tokens, prompts.cut, prompts.facts_dropped
         of_each = (texts, users, known, prompts.shown, *lost)

@@ -135,6 +135,8 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
     config = read_json(path)
     if "auto_map" in config:
         raise _own_code(path)
+    if "quantization_config" in config:
+        raise InputError(f"{path}: the student is quantised; name the folder as it was trained")
     if config.get("model_type") != kind:
         found = in_short(repr(config.get("model_type")))
         raise InputError(f"{path}: model_type is {found}, not {kind!r}; name a folder of that kind")

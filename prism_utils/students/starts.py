@@ -104,7 +104,11 @@ def look(
         size = max(_words(tokenizer), _whole(config.get("vocab_size")))
         read = tokenizer("a b", add_special_tokens=False)["input_ids"]
     except Exception as error:  # tokenizers raises plain Exceptions
-        raise _wrong(path, f"has no tokenizer that can be loaded: {in_short(error)}") from error
+        raise _wrong(
+            path,
+            f"has a tokenizer that cannot be read ({in_short(error)}); save it there once more "
+            "(tokenizer.save_pretrained)",
+        ) from error
     if not read:
         raise _wrong(path, "has a tokenizer that reads no words: save the right one there")
     if "auto_map" in config or "auto_map" in tokenizer.init_kwargs:

@@ -99,8 +99,9 @@ class GrammarTeacher:
         for kind in error_kinds:
             if kind not in ERROR_KINDS:
                 raise InputError(f"error kind {kind!r} is unknown: {nearest(kind, ERROR_KINDS)}")
-        if max_history < 0:
-            raise InputError(f"max_history must be 0 or more, found {max_history}")
+        for label, number in (("max_history", max_history), ("seed", seed)):
+            if number < 0:
+                raise InputError(f"{label} must be 0 or more, found {number}")
         if wording not in WORDINGS:
             raise InputError(f"wording {wording!r} is unknown: {nearest(wording, WORDINGS)}")
         check(items, "items")

@@ -84,6 +84,7 @@ class HuggingFaceTeacher:
             ("num_beams", num_beams, 1),
             ("max_input_tokens", max_input_tokens, 1),
             ("max_history", max_history, 0),
+            ("seed", seed, 0),
         ):
             if isinstance(size, bool) or not isinstance(size, int) or size < least:
                 raise InputError(f"{label} must be {least} or more, found {size!r}")

@@ -199,6 +199,8 @@ def hold_out(
     may = samples["sample_id"].isin(eligible).to_numpy()
     if not 0 < size <= may.sum():
         raise InputError(f"size must be in 1..{may.sum()}, the eligible samples; found {size}")
+    if seed < 0:
+        raise InputError(f"seed must be 0 or more, found {seed}")
     rng = np.random.default_rng(seed)
     if by == "sample":
         places = rng.choice(np.flatnonzero(may), size, replace=False)
