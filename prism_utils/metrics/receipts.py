@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -36,6 +36,7 @@ _LOOK = {
     UNKNOWN: ("?", "#666666", "dotted"),
 }
 
+_NAMED = 3  # history items that a receipt names, at most
 _DID = r"(?:enjoyed|liked|loved|watched|saw|seen|read|played|visited|bought|chose|chosen|finished)"
 # What stands before or after a title that is given as a reason, from the user's past.
 _REASON = re.compile(
@@ -85,20 +86,28 @@ class Claim:
         """For JSON."""
         return {**self.__dict__, "history": list(self.history)}
 
-    def told(self) -> str:
-        """The claim, its verdict and why, in words."""
-        by = ["the item"] * self.item + [f"history {past}" for past in self.history]
-        why = REASONS.get(self.reason) or " and ".join(by)
+    def told(self, titles: Mapping[str, str] | None = None) -> str:
+        """The claim, its verdict and why, in words; titles: of the history's ids."""
+        past = [(titles or {}).get(name, name) for name in self.history[:_NAMED]]
+        more = len(self.history) - len(past)
+        by = ["the item"] * self.item
+        if past:
+            by.append("in the history " + ", ".join(past) + f" and {more} more" * (more > 0))
+        why = REASONS.get(self.reason) or "; ".join(by)
         said = f"{self.attribute or self.kind} “{self.value}”: {self.verdict}"
         return f"{said} ({why})" if why else said
 
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """A text and its claims, in the order of their places; none overlaps another."""
+    """A text and its claims, in the order of their places; none overlaps another.
+
+    titles: of the first history items that support a claim, for who reads it.
+    """
 
     text: str
     claims: tuple[Claim, ...]
+    titles: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def unsupported(self) -> tuple[Claim, ...]:
@@ -121,7 +130,7 @@ class Audit:
         done = 0
         for number, claim in enumerate(self.claims, start=1):
             sign, colour, line = _LOOK[claim.verdict]
-            told = html.escape(claim.told())
+            told = html.escape(claim.told(self.titles))
             style = f"color:{colour};border-bottom:3px {line} {colour}"
             words = html.escape(claim.text) if claim.start >= done else ""  # once for two roles
             words += f"<sup>{number}{sign}</sup>"
@@ -173,7 +182,7 @@ class Auditor(Grounding):
         with ProcessPoolExecutor(workers, initializer=_start, initargs=(self,)) as pool:
             told = [claims for chunk in pool.map(_audit_chunk, chunks) for claims in chunk]
         return [
-            Audit(text, tuple(Claim(*values) for values in claims))
+            self._made(text, [Claim(*values) for values in claims])
             for (text, _, _), claims in zip(asked, told, strict=True)
         ]
 
@@ -208,7 +217,11 @@ class Auditor(Grounding):
                 claims.append(self._value(read, past, item, mention, place))
         if read.relations or read.unshared:
             claims.sort(key=lambda claim: claim.start)
-        return Audit(text, tuple(claims))
+        return self._made(text, claims)
+
+    def _made(self, text: str, claims: Sequence[Claim]) -> Audit:
+        named = {name for claim in claims for name in claim.history[:_NAMED]}
+        return Audit(text, tuple(claims), {n: self._titles.get(n, n) for n in named})
 
     def _claim(
         self,
