@@ -620,7 +620,7 @@ def test_a_system_of_a_table_has_settings_of_its_own(tmp_path):
     baselines.fit_all(
         {"prism-facts": told}, TRAIN, TRAIN.head(5), ASKED.head(3), tmp_path, seeds=[0],
         items=ITEMS, settings=SETTINGS, recipe=dataclasses.asdict(BRIEF), ratings=False,
-        student_options=SMALL,
+        student_options=SMALL, student=tmp_path / "student",
     )  # fmt: skip
     settings = students.load(tmp_path / "prism-facts").settings
     assert settings == dataclasses.replace(SETTINGS, facts="item", max_input_tokens=99)
@@ -629,5 +629,24 @@ def test_a_system_of_a_table_has_settings_of_its_own(tmp_path):
         baselines.fit_all(
             {"prism-facts": told}, TRAIN, TRAIN.head(5), ASKED.head(3), tmp_path, seeds=[0],
             items=ITEMS, settings=SETTINGS, recipe=dataclasses.asdict(BRIEF), ratings=False,
-            student_options=SMALL,
+            student_options=SMALL, student=tmp_path / "student",
         )  # fmt: skip
+
+
+def test_training_may_go_on_from_the_papers_student(tmp_path):
+    """Of its own seed; with one step of next to no rate the weights are nearly the student's."""
+    student = fit("prism", tmp_path / "student", **SMALL)
+    told = {"kind": "prism", "from_student": True, "settings": {"facts": "all"},
+            "recipe": {"steps": 1, "eval_every": 1, "learning_rate": 1e-12}}  # fmt: skip
+    baselines.fit_all(
+        {"prism-facts": told}, TRAIN, TRAIN.head(5), ASKED.head(3), tmp_path, seeds=[0, 1],
+        items=ITEMS, settings=SETTINGS, recipe=dataclasses.asdict(BRIEF), ratings=False,
+        student_options=SMALL, student=tmp_path / "student",
+    )  # fmt: skip
+
+    def weights(name):
+        return students.load(tmp_path / name).model.model.shared.weight
+
+    torch.testing.assert_close(weights("prism-facts"), student.model.model.shared.weight)
+    torch.testing.assert_close(weights("prism-facts@1"), weights("prism@1"))
+    assert not torch.equal(weights("prism-facts"), weights("prism-facts@1"))

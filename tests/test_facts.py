@@ -62,8 +62,8 @@ def test_what_is_false_is_counted_by_reason() -> None:
 
 
 def test_every_kind_of_facts_is_a_point_and_what_is_unknown_is_named() -> None:
-    labels = [facts.label(point) for point in facts.POINTS]
-    assert labels == [*(f"facts={kind}" for kind in FACTS), "facts=all, noise=0.1"]
+    labels = [facts.label(point | {"start": "x"}) for point in facts.POINTS]
+    assert labels == [*FACTS, "all, noise=0.1", "all, filtered"]
     with pytest.raises(InputError, match="factor 'fact' is unknown: did you mean 'facts'"):
         facts.measure({"fact": "all"})
     with pytest.raises(InputError, match="grid 'ful' is unknown: did you mean 'full'"):
@@ -73,7 +73,7 @@ def test_every_kind_of_facts_is_a_point_and_what_is_unknown_is_named() -> None:
 def test_a_point_is_measured_beside_its_teacher_and_the_floor() -> None:
     point = facts.SIZES["tiny"] | {"facts": "all", "steps": 2}
     rows = pd.DataFrame(facts.measure(point))
-    assert set(rows["setting"]) == {"facts=all"} and set(rows["users"]) == {"known"}
+    assert set(rows["setting"]) == {"all"} and set(rows["users"]) == {"known"}
     values = rows.set_index(["system", "metric"])["value"]
     assert values["facts-template", "false"] == 0 < values["teacher", "false"] < 1
     assert 0 < values["facts-template", "rougeL"] < 1

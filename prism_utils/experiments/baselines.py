@@ -23,8 +23,9 @@ from ..teachers import make_teacher
 SYSTEMS: dict[str, dict[str, Any]] = {
     "prism-facts": {
         "kind": "prism",
+        "from_student": True,
         "settings": {"facts": "all"},
-        "recipe": {"learning_rate": 2.5e-3},
+        "recipe": {"steps": 1200},
     },
     "prism-no-user": {"kind": "prism", "placement": "none"},
     "att2seq": {"kind": "att2seq", "recipe": {"learning_rate": 3e-3}},
@@ -52,6 +53,7 @@ def fit_all(
     test: pd.DataFrame,
     folder: Path,
     *,
+    student: Path,
     seeds: Sequence[int],
     items: pd.DataFrame,
     settings: StudentSettings,
@@ -61,8 +63,9 @@ def fit_all(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Fit each system and let it explain `test`: what was made, curves of training, explanations.
 
-    systems: name -> kind, its options, its own recipe and settings. Of a further seed systems are
-    called `name@seed`, the student comes along and the floors, which draw nothing, stay out.
+    systems: name -> kind, its options, its own recipe and settings; `from_student`: training goes
+    on from chapter 3's student, saved in `student`. Of a further seed systems are called
+    `name@seed`, the student comes along and the floors, which draw nothing, stay out.
     ratings: whether Att2Seq reads them; PEPLER's heads learn from training ratings in any case,
     and a rating at test time is a choice.
     """
@@ -73,6 +76,8 @@ def fit_all(
             options = dict(entry)
             kind, own = options.pop("kind"), options.pop("recipe", {})
             changed = options.pop("settings", {})
+            if options.pop("from_student", False):
+                options["init_from"] = str(folder / f"prism@{seed}" if number else student)
             fields = [field.name for field in dataclasses.fields(settings)]
             for field in changed:
                 if field not in fields:

@@ -2,8 +2,9 @@
 
     python -m prism_utils.experiments.facts --out book/records/facts.json
 
-One point trains one student on a profile's own corpus and teacher and measures what its held-out
-explanations say falsely. Left out: receipts and what they cost (`decoding.audit`).
+The paper's student is trained on titles, and from it one student for each point, told different
+facts for the same further steps, on `quick`'s corpus and teacher. Left out: receipts and what they
+cost (`decoding.audit`).
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ from .guarantee import claim_scores
 BASE: dict[str, Any] = {
     "corpus": {"films": 400, "users": 1000, "interactions_per_user": 40, "seed": 1},
     "teacher": {"max_history": 5, "error_rate": 0.3, "voice_strength": 0.5},
+    "start": "",  # folder of the student that training goes on from; empty: from scratch
     "facts": "none",
     "noise": 0.0,  # share of the catalogue's values, as the student is told them, that are wrong
+    "filtered": False,  # whether teacher's texts that the audit refuses are left out
     "steps": 2500,
-    "learning_rate": 2.5e-3,  # better than 1e-3 on validation samples, told all, 800 steps
+    "learning_rate": 1e-3,
     "student_history": 5,
     "max_input_tokens": 192,
     "vocab_size": 1000,
@@ -52,10 +55,14 @@ BASE: dict[str, Any] = {
     "asked_samples": 1000,
     "seed": 0,
 }
-#: What is trained for each seed: every kind of facts, and told facts of which a tenth are wrong.
+START = "the paper's"  # setting of the student that all others go on from
+MORE_STEPS = 1500  # of each of these
+#: What is trained from it for each seed: every kind of facts, told from a catalogue a tenth of
+#: whose values are wrong, and without the teacher's texts that the audit refuses.
 POINTS: list[dict[str, Any]] = [
     *({"facts": facts} for facts in FACTS),
     {"facts": "all", "noise": 0.1},
+    {"facts": "all", "filtered": True},
 ]
 _SMALL: dict[str, Any] = {
     "corpus": {"films": 40, "users": 30, "interactions_per_user": 12, "seed": 1},
@@ -79,39 +86,39 @@ def noisy(items: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
     return items
 
 
-def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
+def measure(point: dict[str, Any], folder: Path | str = "") -> list[dict[str, Any]]:
     """Train a student at a point and score its explanations of samples that it never saw.
 
-    Rows: seed, setting (`label`), users ("known"), system ("student", "teacher" or the floor
-    "facts-template"), metric, value, low and high (users resampled), n. Metrics: those of
-    `metrics.grounding`; false (the text has a claim that the audit does not support), and by
-    reason (`receipts.REASONS`); rougeL against the teacher's text; with system "training"
-    valid_loss (nats a token), input_tokens (mean length of a prompt) and dropped (share of
-    prompts that lost a title or fact).
+    folder: where it is saved; empty: nowhere. Rows: seed, setting (`label`), users ("known"),
+    system ("student", "teacher" or the floor "facts-template"), metric, value, low and high (users
+    resampled), n. Metrics: those of `metrics.grounding`; false (the text has a claim that the audit
+    does not support), and by reason (`receipts.REASONS`); rougeL against the teacher's text; with
+    system "training" valid_loss (nats a token), input_tokens (mean length of a prompt) and dropped
+    (share of prompts that lost a title or fact).
     """
     for name in point:
         if name not in BASE:
             raise InputError(f"factor {name!r} is unknown: {nearest(name, BASE)}")
     at = BASE | point
-    if at["facts"] not in FACTS:
-        raise InputError(f"facts {at['facts']!r} is unknown: {nearest(str(at['facts']), FACTS)}")
-    corpus = corpora.load("embedded", None, **at["corpus"])
-    told = noisy(corpus.items, at["noise"], at["seed"])
-    teacher = make_teacher("grammar", corpus.items, corpus.noun, **at["teacher"])
-    samples = make_samples(corpus.interactions, seed=0)
-    samples["text"] = teacher.explain(samples)["text"].to_numpy()
-    test = samples[samples["split"] == "test"]
-    train = samples[samples["split"] == "train"]
-    valid = train.sample(min(2000, len(train) // 5), random_state=at["seed"])
-    train = train.drop(valid.index)
     settings = StudentSettings(
         template="compact",
-        noun=corpus.noun,
         max_history=at["student_history"],
         max_input_tokens=at["max_input_tokens"],
         max_new_tokens=96,
         facts=at["facts"],
     )
+    corpus = corpora.load("embedded", None, **at["corpus"])
+    auditor = Auditor(corpus.items, corpus.noun)
+    told = noisy(corpus.items, at["noise"], at["seed"])
+    teacher = make_teacher("grammar", corpus.items, corpus.noun, **at["teacher"])
+    samples = make_samples(corpus.interactions, seed=0)
+    samples["text"] = teacher.explain(samples)["text"].to_numpy()
+    test, train = (samples[samples["split"] == split] for split in ("test", "train"))
+    valid = train.sample(min(2000, len(train) // 5), random_state=at["seed"])
+    train = train.drop(valid.index)
+    if at["filtered"]:
+        of_each = zip(train["text"], train["history"], train["item_id"], strict=True)
+        train = train[[audit.supported for audit in auditor.audit_all(of_each)]]
     recipe = Recipe(
         at["steps"],
         learning_rate=at["learning_rate"],
@@ -119,42 +126,35 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
         patience=0,
         seed=at["seed"],
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as place:
         student = students.fit(
-            "prism", train, valid.head(400), folder, items=told, settings=settings, recipe=recipe,
-            name="student", vocab_size=at["vocab_size"],
+            "prism", train, valid.head(400), folder or place, items=told, settings=settings,
+            recipe=recipe, name="student", vocab_size=at["vocab_size"], init_from=at["start"],
         )  # fmt: skip
         assert isinstance(student, Explainer)
         asked = test if at["asked"] == "test" else valid.tail(len(valid) - 400)
         asked = asked.sample(min(at["asked_samples"], len(asked)), random_state=0)
         own = student.explain(asked)
-    auditor = Auditor(corpus.items, corpus.noun)
     template = FactsTemplate(auditor, corpus.items, corpus.noun)
-    of_each = zip(asked["history"], asked["item_id"], strict=True)
+    about = zip(asked["history"], asked["item_id"], strict=True)
     floor = asked[["sample_id"]].assign(
-        system="facts-template", text=[template.tell(*one).text for one in of_each]
+        system="facts-template", text=[template.tell(*one).text for one in about]
     )
     golden = asked[["sample_id", "text"]].assign(system="teacher")
     texts = pd.concat([frame[["sample_id", "system", "text"]] for frame in (own, floor, golden)])
     overlap = rouge(texts[texts["system"] != "teacher"], golden)
-    scores = pd.concat(
-        [
-            auditor.score(texts, asked),
-            claim_scores(texts, asked, auditor),
-            overlap[overlap["metric"] == "rougeL"],
-        ]
-    )
+    parts = [auditor.score(texts, asked), claim_scores(texts, asked, auditor)]
+    scores = pd.concat([*parts, overlap[overlap["metric"] == "rougeL"]])
     rows = bootstrap_means(scores, asked, resamples=2000, seed=0).to_dict("records")
     count = token_counter(student.tokenizer, student.backend.config)
     written = render_prompts(
-        asked, told, template="compact", noun=corpus.noun, max_history=at["student_history"],
-        facts=at["facts"], count_tokens=count, max_tokens=at["max_input_tokens"],
+        asked, told, template="compact", max_history=at["student_history"], facts=at["facts"],
+        count_tokens=count, max_tokens=at["max_input_tokens"],
     )  # fmt: skip
-    lengths = count(list(written["prompt"]))
     assert student.curve is not None
     for metric, value in (
         ("valid_loss", student.curve["valid_loss"].min()),
-        ("input_tokens", np.mean(lengths)),
+        ("input_tokens", np.mean(count(list(written["prompt"])))),
         ("dropped", (written[["dropped", "facts_dropped"]].sum(axis=1) > 0).mean()),
     ):
         row = {"system": "training", "metric": metric, "value": float(value), "n": len(asked)}
@@ -163,28 +163,50 @@ def measure(point: dict[str, Any]) -> list[dict[str, Any]]:
     return [row | of for row in rows]
 
 
+def train_start(point: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `measure` for the paper's student, which is kept in the point's `folder`."""
+    point = dict(point)
+    return measure(point, point.pop("folder"))
+
+
 def label(point: dict[str, Any]) -> str:
     """How a point is called: what it changes of `BASE` that is no size.
 
-    >>> label({"facts": "all", "noise": 0.1, "seed": 2}), label({})
-    ('facts=all, noise=0.1', 'facts=none')
+    >>> label({"facts": "all", "noise": 0.1, "start": "x"}), label({"start": "x"}), label({})
+    ('all, noise=0.1', 'none', "the paper's")
     """
     at = BASE | point
-    return f"facts={at['facts']}" + (f", noise={at['noise']}" if at["noise"] else "")
+    told = at["facts"] if at["start"] or at["facts"] != "none" else START
+    changes = [f"noise={at['noise']}"] * bool(at["noise"]) + ["filtered"] * at["filtered"]
+    return ", ".join([told, *changes])
 
 
 def measure_all(
     work: Path, *, grid: str = "full", seeds: int = 3, workers: int | None = None
 ) -> dict[str, Any]:
-    """A record: every point of `POINTS` for `seeds` seeds, with means over them.
+    """A record: the paper's student and every point of `POINTS`, with means over seeds.
 
     work: a folder for the points (`sweeps.run`): the same call resumes there.
     """
     if grid not in SIZES:
         raise InputError(f"grid {grid!r} is unknown: {nearest(grid, SIZES)}")
-    asked = [SIZES[grid] | point | {"seed": seed} for seed in range(seeds) for point in POINTS]
-    table = controls.summary(sweeps.run(measure, asked, work, workers=workers))
-    facts = {"grid": grid, "points": len(asked), "seeds": seeds, "base": BASE | SIZES[grid]}
+    size, folder = SIZES[grid], Path(work)
+    more = {"steps": min(MORE_STEPS, (BASE | size)["steps"])}
+    kept = {seed: str(folder / "starts" / str(seed)) for seed in range(seeds)}
+    starts = [size | {"seed": seed, "folder": kept[seed]} for seed in kept]
+    asked = [
+        size | more | point | {"seed": seed, "start": kept[seed]}
+        for seed in kept
+        for point in POINTS
+    ]
+    parts = [
+        sweeps.run(function, points, folder, workers=workers)
+        for function, points in ((train_start, starts), (measure, asked))
+    ]
+    table = controls.summary(pd.concat(parts, ignore_index=True))
+    asked += starts
+    facts: dict[str, Any] = {"grid": grid, "points": len(asked), "seeds": seeds}
+    facts |= {"base": BASE | size, "more_steps": more["steps"]}
     rows = [
         {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
         for row in as_rows(table)
