@@ -112,3 +112,11 @@ def test_bad_answers_are_named(sheet: list[dict]) -> None:
             blind.score("blind", {"a": path}, "one reader")
     with pytest.raises(InputError, match="samples: 9 are asked for, the run has 6"):
         blind.draw("runs/x", "more", samples=9)
+
+
+def test_a_record_that_cannot_be_written_is_said_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(blind, "score", None)
+    asked = ["score", "nowhere", "--answers", "a.jsonl", "--readers", "two"]
+    for out, says in ((tmp_path, "it is a folder"), (Path(__file__) / "x.json", "is no folder")):
+        with pytest.raises(InputError, match=says):
+            blind.main([*asked, "--out", str(out)])

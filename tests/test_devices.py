@@ -65,3 +65,10 @@ def test_a_probe_says_that_it_measured():
     peak = devices.probe("cpu")
     assert peak.operations_per_s > 0 and peak.bytes_per_s > 0
     assert peak.source.startswith("measured here")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "cuda:-1", "cpu:0", "cuda:x", "gpu", ""])
+def test_a_device_that_is_not_here_is_named(name):
+    with pytest.raises(ValueError, match=f"device {name!r} is not here: take cpu"):
+        devices.check_device(name)
+    devices.check_device("cpu")

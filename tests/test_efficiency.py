@@ -580,3 +580,14 @@ def test_it_needs_torch_and_transformers_alone():
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root},
     )  # fmt: skip
     assert done.stdout.strip() == "139420416", done.stderr
+
+
+def test_a_record_that_cannot_be_written_is_said_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(program, "run_grid", None)
+    (tmp_path / "x.json").mkdir()
+    for out, says in (
+        (tmp_path / "x.json", "it is a folder"),
+        (Path(__file__) / "x.json", "is no folder"),
+    ):
+        assert program.main(["--grid", "small", "--device", "cpu", "--out", str(out)]) == 2
+        assert says in capsys.readouterr().err

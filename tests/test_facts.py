@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -89,3 +91,10 @@ def test_a_guarantee_is_kept_and_priced(tmp_path) -> None:
     assert table.loc["floor", "false"] == table.loc["retry", "false"] == 0
     assert table.loc["floor", "floored"] == table.loc["as written", "false"]
     assert table.loc["as written", "ratio"] == 1 and (table["ms"] > 0).all()
+
+
+def test_a_record_that_cannot_be_written_is_said_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(facts, "measure_all", None)
+    for out, says in ((tmp_path, "it is a folder"), (Path(__file__) / "x.json", "is no folder")):
+        with pytest.raises(InputError, match=says):
+            facts.main(["--out", str(out)])

@@ -354,6 +354,7 @@ def test_a_wrong_file_is_named_with_its_row(files, name, content, message):
     ("options", "message"),
     [
         (["--out", "scores.csv"], "name ends in .parquet"),
+        (["--out", f"{__file__}/s.parquet", "--samples", "gone.parquet"], "is no folder"),
         (["--resamples", "0"], "--resamples 0: must be at least 1"),
         (["--samples", "gone.parquet"], "gone.parquet: no such file"),
         (["--samples", __file__], "give a file whose name ends in .csv, .jsonl or .parquet"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -117,3 +118,30 @@ def test_quality_is_a_record_of_students_that_differ_in_their_table(tmp_path, mo
     assert len(rows) == 5 + 4 and {row["seeds"] for row in rows} == {2}
     assert {row["value"] for row in rows if row["system"] == "own - base"} == {0}
     assert record["provenance"]["parameters"]["points"] == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"d_model": 0}, "d_model: must be at least 1, got 0"),
+        ({"rank": -1}, "rank: must be at least 1"),
+        ({"batch_size": 0}, "batch_size: must be at least 1"),
+        ({"steps": 0}, "steps: must be at least 1"),
+        ({"users": (9, 2**40 + 1)}, "users: must be at most"),
+        ({"seconds": 0.0}, "seconds: must be a number above 0, got 0.0"),
+        ({"seconds": float("nan")}, "seconds: must be a number above 0, got nan"),
+        ({"seed": -1}, "seed: must be at least 0, got -1"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not here"),
+    ],
+)
+def test_bounds_are_checked_before_anything_is_built(options, says, monkeypatch):
+    monkeypatch.setattr(training_cost, "peak_memory", None)
+    with pytest.raises(ValueError, match=says):
+        training_cost.measure(**options)
+
+
+def test_a_record_that_cannot_be_written_is_said_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training_cost, "measure", None)
+    for out, says in ((tmp_path, "it is a folder"), (Path(__file__) / "x.json", "is no folder")):
+        assert training_cost.main(["--out", str(out)]) == 2
+        assert says in capsys.readouterr().err
