@@ -135,6 +135,11 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
     config = read_json(path)
     if "auto_map" in config:
         raise _own_code(path)
+    if "quantization_config" in config:
+        raise InputError(
+            f"{path}: quantization_config asks for quantised weights, which are not read; "
+            "save the folder with the weights as they were trained"
+        )
     if config.get("model_type") != kind:
         found = in_short(repr(config.get("model_type")))
         raise InputError(f"{path}: model_type is {found}, not {kind!r}; name a folder of that kind")
