@@ -38,9 +38,9 @@ rate: float = 0.3  # @param {type:"number"}  0 to 1: share
 split: str = "random"  # @param {type:"string"}  random or temporal
 fast: bool = False  # @param {type:"boolean"}  quickly
 width: int = 8  # @param {type:"integer"}  multiples of 4: width
+seed = 0
 sizes: list = [1, 8]  # @param {type:"raw"}  at least 1: of batches
 device: str = "cpu"  # @param ["cpu", "cuda"]  where
-seed = 0
 """
 
 
@@ -313,7 +313,7 @@ def test_two_runs_of_one_profile_do_not_collide(project) -> None:
         ({"settings": ["06_agreement.width=-4"]}, "'width' must be a multiple of 4, found -4"),
         (
             {"settings": ["06_agreement.sizes=[8, 0]"]},
-            "'sizes' must hold only numbers of which each",
+            "'sizes' must hold numbers that each",
         ),
         ({"settings": ["06_agreement.device=cdua"]}, "'device' 'cdua' is unknown: did you mean"),
         ({"settings": ["06_agreement.size=" + 400 * "9"]}, "'size' must lie between -2**63 and"),

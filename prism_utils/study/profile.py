@@ -47,10 +47,8 @@ class Parameter:
     def out_of_range(self, value: Any) -> str:
         """What `value` must be, or each of a list, if it is a number out of range; else nothing."""
         if isinstance(value, list | tuple):
-            found = (self.out_of_range(one) for one in value)
-            return next(
-                (f"hold only numbers of which each must {must}" for must in found if must), ""
-            )
+            each = (self.out_of_range(one) for one in value)
+            return next((f"hold numbers that each {must}" for must in each if must), "")
         if isinstance(value, bool) or not isinstance(value, int | float):
             return ""
         if abs(value) > 2.0**63:
