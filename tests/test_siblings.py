@@ -8,6 +8,7 @@ import pytest
 
 from prism_utils import corpora, statistics
 from prism_utils.corpora import embedded
+from prism_utils.decoding.price import price
 from prism_utils.errors import InputError
 from prism_utils.metrics import overlap
 from prism_utils.metrics.__main__ import main as metrics
@@ -186,3 +187,9 @@ def test_quantised_weights_are_refused_before_they_are_read(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="config.json: quantization_config asks for quantised"):
         read_config(tmp_path, "prism")
+
+
+@pytest.mark.parametrize("seconds", [np.inf, np.nan, -1])
+def test_what_would_be_timed_for_ever_is_refused(seconds):
+    with pytest.raises(InputError, match="seconds: .* is not in"):
+        price(None, seconds=seconds)
