@@ -10,6 +10,7 @@ model.
 from __future__ import annotations
 
 import dataclasses
+import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -121,7 +122,7 @@ class PromptWriter:
     ) -> None:
         """Raises InputError for an unknown template or facts."""
         for what, given, known in (("template", template, TEMPLATES), ("facts", facts, FACTS)):
-            if given not in known:
+            if given not in tuple(known):
                 raise InputError(f"{what} {given!r} is unknown: {nearest(str(given), known)}")
         check(items, "items")
         ids, titles = items["item_id"].tolist(), items["title"].tolist()
@@ -130,10 +131,13 @@ class PromptWriter:
         self._alike = _alone(map(_plain, titles), ids)
         kinds = [] if noun in ("film", "movie") else attribute_columns(items)
         features = ", ".join(kinds) or "genre, director, actors, theme"
-        frame = TEMPLATES[template].replace("{features}", features)
-        frame = frame.replace("{noun}", noun).replace("{activity}", verbs(noun)[3])
-        self._head, rest = frame.split("{history}")
-        self._middle, self._tail = rest.split("{item}")
+        words = {"features": features, "noun": noun, "activity": verbs(noun)[3]}
+
+        def worded(part: str) -> str:  # all at once: a noun or a kind may look like a place itself
+            return re.sub(r"\{(\w+)\}", lambda place: words[place[1]], part)
+
+        head, rest = TEMPLATES[template].split("{history}")
+        self._head, self._middle, self._tail = map(worded, (head, *rest.split("{item}")))
         self._separator, self._evidence = _SEPARATORS[template], _EVIDENCE[template]
         self._tells_item, self._tells_shared = facts in ("item", "all"), facts in ("shared", "all")
         self._facts = _facts(items) if facts != "none" else {}

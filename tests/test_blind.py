@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 
@@ -104,14 +105,48 @@ def test_bad_answers_are_named(sheet: list[dict]) -> None:
         ([*lines, lines[0]], "a.jsonl, line 17: text 1 is not on the sheet, or stands here twice"),
         (["[]", *lines[1:]], "a.jsonl, line 1: is no answer"),
         ([lines[0].replace("title", "titel")], "line 1: kind 'titel' is unknown: did you mean"),
-        ([lines[0].replace("false", '"no"', 1)], "line 1: is no answer"),
+        ([lines[0].replace('"false"', '"no"', 1)], "line 1: is no answer"),
+        ([lines[0].replace('"false"', "false", 1)], "line 1 is not readable JSON"),
+        (["[" * 100_000], "a.jsonl, line 1: JSON that is nested too deep"),
+        (['{"number": true, "claims": []}'], "line 1: text True is not on the sheet"),
+        (['{"number": 1, "claims": {}}'], "line 1: is no answer"),
         ([lines[0].replace(": false", ": 0")], "a claim needs a quote and false: true or false"),
     ):
         path.write_text("\n".join(wrong))
         with pytest.raises(InputError, match=said):
             blind.score("blind", {"a": path}, "one reader")
-    with pytest.raises(InputError, match="samples: 9 are asked for, the run has 6"):
-        blind.draw("runs/x", "more", samples=9)
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match="no reader may be called 'both'"):
+        blind.score("blind", {"both": path}, "one reader")
+    with pytest.raises(InputError, match="nowhere/key.json is no key of a sheet"):
+        blind.score("nowhere", {"a": path}, "one reader")
+    key = Path("blind/key.json")
+    key.write_text(key.read_text().replace('"user_id"', '"user"').replace("u1", "u2"))
+    with pytest.raises(InputError, match="key.json was changed or damaged since it was written"):
+        blind.score("blind", {"a": path}, "one reader")
+
+
+def test_lines_end_where_json_says(sheet: list[dict]) -> None:
+    path = answer(sheet, "a.jsonl", set())
+    strange = path.read_text().replace("Alien", "A\u2028\u0085n")
+    path.write_bytes(codecs.BOM_UTF8 + strange.encode())
+    assert blind.score("blind", {"a": path}, "one reader")["tables"]["claims"][0]["claims"] == 8
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"samples": 9}, "samples: 9 are asked for, the run has 6"),
+        ({"samples": -1}, "samples must be 1 or more, found -1"),
+        ({"samples": 2.5}, "samples must be a whole number, found 2.5"),
+        ({"samples": 1, "seed": -1}, "seed: -1 is not in"),
+        ({"samples": 1, "seed": 2**32}, "seed: 4294967296 is not in"),
+    ],
+)
+def test_a_draw_that_cannot_be_is_named(sheet: list[dict], asked: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        blind.draw("runs/x", "more", **asked)
+    assert not Path("more/sheet.jsonl").exists()
 
 
 def test_a_record_that_cannot_be_written_is_said_first(tmp_path, monkeypatch):

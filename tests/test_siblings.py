@@ -1,13 +1,21 @@
 """What a fresh reader's trials found: the same kinds of input, in other rooms."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from prism_utils import corpora, statistics
 from prism_utils.corpora import embedded
+from prism_utils.decoding.price import price
 from prism_utils.errors import InputError
 from prism_utils.metrics import overlap
+from prism_utils.metrics.__main__ import main as metrics
 from prism_utils.metrics.diversity import diversity
+from prism_utils.metrics.grounding import Grounding
+from prism_utils.metrics.names import Names
+from prism_utils.prompts import PromptWriter
+from prism_utils.students.checks import check_name
+from prism_utils.students.inputs import StudentSettings
 from prism_utils.students.options import options
 from prism_utils.tables.columns import values_of
 from prism_utils.teachers import recorded
@@ -123,3 +131,55 @@ def test_one_item_has_one_title_in_a_recording(tmp_path):
 def test_what_is_called_must_be_callable(name, value):
     with pytest.raises(InputError, match=f"explain: {name} must be a"):
         options({name: value}, 8)
+
+
+ITEMS = pd.DataFrame({"item_id": ["1", "2"], "title": ["Heat", "Alien"]})
+
+
+@pytest.mark.parametrize("noun", ["{item}", "{history} {noun}", "{activity}"])
+def test_a_noun_that_looks_like_a_place_of_the_template_is_a_noun(noun):
+    text = PromptWriter(ITEMS, noun=noun).compose([["1"]], ["2"]).texts[0]
+    assert f"Recommended {noun}: Alien\n" in text and f"User's {noun} " in text
+    assert " history: Heat\n" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"template": ["compact"]}, "template .* is unknown"),
+        ({"facts": {}}, "facts {} is unknown"),
+        ({"mark_evidence": "no"}, "mark_evidence must be True or False, found 'no'"),
+    ],
+)
+def test_settings_that_could_not_be_loaded_again_are_not_made(given, message):
+    with pytest.raises(InputError, match=message):
+        StudentSettings(**given)
+
+
+def test_numpys_numbers_are_saved_as_numbers(tmp_path):
+    StudentSettings(max_history=np.int64(3)).save(tmp_path)
+    assert StudentSettings.load(tmp_path).max_history == 3
+
+
+@pytest.mark.parametrize("name", ["", " ", "half \ud83d"])
+def test_a_name_that_no_table_can_hold_is_refused(tmp_path, name):
+    (tmp_path / "told.jsonl").write_text('{"sample_id": "s", "explanation": "x"}\n')
+    with pytest.raises(InputError, match="cannot name a system"):
+        recorded.RecordedTeacher(tmp_path / "told.jsonl", name=name)
+    with pytest.raises(InputError, match="cannot name a system"):
+        check_name(name)
+
+
+def test_what_is_no_table_no_text_and_no_file_is_said(tmp_path):
+    with pytest.raises(InputError, match="table 'items' must be a DataFrame, found NoneType"):
+        Grounding(None)
+    with pytest.raises(InputError, match="texts: row 1 must be text, found None"):
+        Names(Grounding(ITEMS)).find(None, [])
+    with pytest.raises(InputError, match="--explanations .: is a folder"):
+        metrics(["--explanations", ".", "--samples", "x", "--items", "y"])
+
+
+@pytest.mark.parametrize("seconds", [np.inf, np.nan, -1])
+def test_what_would_be_timed_for_ever_is_refused(seconds):
+    with pytest.raises(InputError, match="seconds: .* is not in"):
+        price(None, seconds=seconds)

@@ -39,6 +39,8 @@ split: str = "random"  # @param {type:"string"}  random or temporal
 fast: bool = False  # @param {type:"boolean"}  quickly
 width: int = 8  # @param {type:"integer"}  multiples of 4: width
 seed = 0
+sizes: list = [1, 8]  # @param {type:"raw"}  at least 1: of batches
+device: str = "cpu"  # @param ["cpu", "cuda"]  where
 """
 
 
@@ -309,6 +311,11 @@ def test_two_runs_of_one_profile_do_not_collide(project) -> None:
         ({"settings": ["06_agreement.rate=.nan"]}, "'rate' must lie between 0 and 1, found nan"),
         ({"settings": ["06_agreement.width=33"]}, "'width' must be a multiple of 4, found 33"),
         ({"settings": ["06_agreement.width=-4"]}, "'width' must be a multiple of 4, found -4"),
+        (
+            {"settings": ["06_agreement.sizes=[8, 0]"]},
+            "'sizes' must hold numbers that each",
+        ),
+        ({"settings": ["06_agreement.device=cdua"]}, "'device' 'cdua' is unknown: did you mean"),
         ({"settings": ["06_agreement.size=" + 400 * "9"]}, "'size' must lie between -2**63 and"),
         (
             {"settings": ["06_agreement.size={[a]: 1}"]},

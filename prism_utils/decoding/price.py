@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import InputError
+from ..students.checks import check_number
 from ..students.inputs import whole
 from . import TITLES, Explainer
 
@@ -35,6 +36,7 @@ def price(
     bound, the share of texts that "shown" changed. Raises `InputError` for fewer items than a
     history needs, and for no samples.
     """
+    check_number("seconds", seconds, "[0, 1e6]")
     size, rng = whole("batch_size", batch_size, 1), random.Random(seed)
     shown = max(min(explainer.settings.max_history, 5), 1)
     items = explainer.items["item_id"].tolist()

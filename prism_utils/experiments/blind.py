@@ -13,6 +13,7 @@ text and whether it is false by the sheet; kinds are `KINDS`. Left out: who read
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -23,13 +24,23 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, nearest, run_cli
-from ..files import check_writable, make_folder, read_json, write_json
+from ..files import (
+    check_writable,
+    make_folder,
+    parse_json,
+    read_json,
+    refusing,
+    write_json,
+    write_text,
+)
 from ..human_eval.coefficients import pair_kappas
 from ..metrics.receipts import Auditor
 from ..records import as_rows
 from ..runs import Run, project_root, provenance
 from ..sequences import read_samples
 from ..statistics import bootstrap_means
+from ..students.checks import check_number
+from ..students.inputs import whole
 from ..tables import attribute_columns, attribute_lists, check
 from ..wording import attributes
 from .guarantee import FALSE, claim_scores
@@ -43,6 +54,9 @@ def draw(run_dir: Path | str, out: Path | str, *, samples: int = 75, seed: int =
 
     Raises `InputError` where the run lacks a system's texts or has fewer samples.
     """
+    whole("samples", samples, 1)
+    check_number("seed", seed, "[0, 4294967295]")
+    seed = whole("seed", seed, 0)
     run, folder = Run.open(run_dir), make_folder(out)
     items = run.require("items", made_by="01_preprocessing")
     told = run.require("explanations", made_by="02_distillation")
@@ -70,12 +84,12 @@ def draw(run_dir: Path | str, out: Path | str, *, samples: int = 75, seed: int =
         rows.append(row | {"history": past[len(early) :], "earlier": early})
         keys.append({"number": number, "sample_id": sample_id, "system": system, "text": text})
     sheet = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (folder / "sheet.jsonl").write_text(sheet, encoding="utf-8")
+    write_text(sheet, folder / "sheet.jsonl")
     user = about["user_id"].to_dict()
     of = {s: {"item_id": r["item_id"], "history": list(r["history"])} for s, r in about.iterrows()}
     key = {"texts": keys, "users": user, "samples": of, "items": _plain(items)}
     key |= {"noun": run.facts["noun"], "corpus": run.facts["corpus_note"], "teacher": systems[0]}
-    write_json(key | {"run": provenance(project_root())}, folder / "key.json")
+    write_json(key | {"run": provenance(project_root())}, folder / "key.json", sealed=True)
     return folder / "sheet.jsonl"
 
 
@@ -88,7 +102,12 @@ def score(folder: Path | str, answers: Mapping[str, Path], readers: str) -> dict
     reader and both: labelled, called, hits, precision, recall), claims (reader, system: texts,
     claims, false ones).
     """
-    key = read_json(Path(folder) / "key.json", "draw the sheet again")
+    place = Path(folder) / "key.json"
+    key = read_json(place, "draw the sheet again")
+    if "texts" not in key:
+        raise InputError(f"{place} is no key of a sheet: give the folder that draw wrote")
+    if taken := {"both", "audit"} & set(answers):
+        raise InputError(f"answers: no reader may be called {min(taken)!r}, as a row of the record")
     texts = pd.DataFrame(key["texts"])
     calls, claims = {}, []
     for reader, path in answers.items():
@@ -164,20 +183,23 @@ def _plain(items: pd.DataFrame) -> list[dict[str, Any]]:
 def _answers(path: Path, numbers: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
     """A reader's claims by the text's number; `InputError` names the line that is wrong."""
     found: dict[int, list[dict[str, Any]]] = {}
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    for place, line in enumerate((line for line in lines if line.strip()), start=1):
+    said = 'write {"number": 1, "claims": [{"quote": "…", "false": true, "kind": "title"}]}'
+    with refusing(path):
+        data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    # Not `str.splitlines`: a quote may hold what Unicode calls the end of a line.
+    for place, line in enumerate(data.splitlines(), start=1):
+        if not line.strip():
+            continue
         where = f"{path}, line {place}"
+        row = parse_json(line, where, said)
         try:
-            row = json.loads(line)
             number, claims = row["number"], row["claims"]
+            if not isinstance(claims, list):
+                raise TypeError
             told = [(claim["quote"], claim["false"], claim["kind"]) for claim in claims]
-        except (ValueError, KeyError, TypeError) as error:
-            said = 'write {"number": 1, "claims": [{"quote": "…", "false": true, "kind": "title"}]}'
+        except (KeyError, TypeError) as error:
             raise InputError(f"{where}: is no answer; {said}") from error
-        if number not in numbers or number in found:
+        if type(number) is not int or number not in numbers or number in found:
             raise InputError(f"{where}: text {number!r} is not on the sheet, or stands here twice")
         for quote, false, kind in told:
             if not isinstance(quote, str) or not isinstance(false, bool):

@@ -53,7 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
 
-    out = Path(args.out or Path(args.explanations).with_suffix(".scores.parquet"))
+    texts = Path(args.explanations)
+    if not texts.name:
+        raise InputError(f"--explanations {texts}: is a folder; give a file")
+    out = Path(args.out or texts.with_suffix(".scores.parquet"))
     inputs = [args.explanations, args.samples, args.items, args.references]
     if out.suffix != ".parquet" or out.is_dir():
         raise InputError(f"--out {out}: give a file whose name ends in .parquet")

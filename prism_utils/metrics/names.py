@@ -116,6 +116,7 @@ class Names:
 
     def find(self, text: str, known: Iterable[str]) -> list[Name]:
         """Invented names in order; `known`: ids or titles of the item and its history."""
+        check_texts([text])
         spelled, known = spell(text), set(known)
         found = self._matcher.find(spelled, known)
         titles = [self._matcher.titles.get(item, item) for item in known]

@@ -57,5 +57,6 @@ def check_counts(num_users: int, num_items: int, ratings: Iterable[float | None]
 
 def check_name(name: Any) -> None:
     """Raise `InputError` for a system's name that no folder can have: a path, for instance."""
-    if not isinstance(name, str) or not name.strip(" .") or re.search(r"[/\\\x00-\x1f]", name):
+    plain = isinstance(name, str) and name.strip(" .")
+    if not plain or re.search(r"[/\\\x00-\x1f\ud800-\udfff]", name):
         raise InputError(f"name: {name!r} cannot name a system and its folder; take a plain word")

@@ -85,12 +85,14 @@ class StudentSettings:
 
     def __post_init__(self) -> None:
         for name, known in (("template", TEMPLATES), ("facts", FACTS)):
-            if (given := getattr(self, name)) not in known:
+            if (given := getattr(self, name)) not in tuple(known):
                 raise InputError(f"{name} {given!r} is unknown: {nearest(str(given), known)}")
         if not isinstance(self.noun, str) or not self.noun.strip():
             raise InputError(f"noun must be a word, found {self.noun!r}")
+        if not isinstance(self.mark_evidence, bool):
+            raise InputError(f"mark_evidence must be True or False, found {self.mark_evidence!r}")
         for name, least in (("max_history", 0), ("max_input_tokens", 1), ("max_new_tokens", 1)):
-            whole(name, getattr(self, name), least)
+            object.__setattr__(self, name, whole(name, getattr(self, name), least))
 
     def save(self, folder: Path) -> None:
         text = json.dumps(dataclasses.asdict(self), indent=1)

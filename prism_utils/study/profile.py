@@ -31,7 +31,8 @@ class Parameter:
     """One line of a notebook's `parameters` cell: its name, type name, default and range.
 
     The range is what the line's comment begins with: "at least 1: …", "above 0: …", "0 to 1: …",
-    "multiples of 4: …".
+    "multiples of 4: …". A list of texts in its form field, `@param ["cpu", "cuda"]`, names all that
+    it may be; a device may have a number, "cuda:1".
     """
 
     name: str
@@ -41,9 +42,13 @@ class Parameter:
     high: float = math.inf
     open_low: bool = False  # `low` itself is out of range
     multiple: float = 0  # of which it must be a multiple; 0: of nothing
+    choices: tuple[str, ...] = ()  # of a text, all that it may be; none: anything
 
     def out_of_range(self, value: Any) -> str:
-        """What `value` must be, if it is a number out of the range; else nothing."""
+        """What `value` must be, or each of a list, if it is a number out of range; else nothing."""
+        if isinstance(value, list | tuple):
+            each = (self.out_of_range(one) for one in value)
+            return next((f"hold numbers that each {must}" for must in each if must), "")
         if isinstance(value, bool) or not isinstance(value, int | float):
             return ""
         if abs(value) > 2.0**63:
@@ -179,11 +184,15 @@ def parameters(source: Path) -> dict[str, Parameter]:
                 f"{source.name}: its parameters cell, line {node.lineno}: '{name}' is no literal: "
                 "derive values in the next cell"
             ) from error
-        bounds = _bounds(lines[(node.end_lineno or node.lineno) - 1])
-        found[name] = Parameter(name, kind or type(default).__name__, default, *bounds)
+        line = lines[(node.end_lineno or node.lineno) - 1]
+        form = _CHOICES.search(line)
+        choices = tuple(ast.literal_eval(form[1])) if form else ()
+        kind = kind or type(default).__name__
+        found[name] = Parameter(name, kind, default, *_bounds(line), choices)
     return found
 
 
+_CHOICES = re.compile(r'# @param (\["[^\]]*"\])')
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _RANGE = re.compile(
     rf"# @param .*?[\])}}]  (?:(at least|above|multiples of) {_NUMBER}|{_NUMBER} to {_NUMBER}):"
@@ -225,10 +234,13 @@ def checked(value: Any, parameter: Parameter, where: str) -> Any:
             f"{where}: '{parameter.name}' must be {parameter.type}, "
             f"found {value!r} ({type(value).__name__})"
         )
+    choices = parameter.choices
+    if choices and not {str(value), str(value).partition(":")[0]} & set(choices):
+        hint = nearest(str(value), choices)
+        raise InputError(f"{where}: '{parameter.name}' {value!r} is unknown: {hint}")
     must = parameter.out_of_range(value)
     if must:
-        number: Any = value
-        found = "a number beyond these" if abs(number) > 2.0**63 else repr(value)
+        found = "a number beyond these" if "2**63" in must else repr(value)
         raise InputError(f"{where}: '{parameter.name}' must {must}, found {found}")
     known: Any = value
     return float(known) if parameter.type == "float" else known

@@ -84,6 +84,8 @@ def check(
     Columns beyond the schema are allowed: sources know more than the schema asks.
     """
     where = source or f"table '{table}'"
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"{where} must be a DataFrame, found {type(frame).__name__}")
     if at is None:
 
         def at(row: int) -> str:

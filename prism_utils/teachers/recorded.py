@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, nearest
+from ..prompts import well_formed
 from ..tables import check
 from ..tables.reading import File, read_file
 
@@ -59,6 +60,8 @@ class RecordedTeacher:
     def __init__(
         self, path: str | Path, *, text_column: str = "explanation", name: str = "recorded"
     ) -> None:
+        if not name.strip() or well_formed(name) != name:
+            raise InputError(f"name {name!r} cannot name a system; take a plain word")
         self.name = name
         self.path = Path(path)
         file = read_file(path)
