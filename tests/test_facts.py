@@ -68,6 +68,8 @@ def test_every_kind_of_facts_is_a_point_and_what_is_unknown_is_named() -> None:
         facts.measure({"fact": "all"})
     with pytest.raises(InputError, match="grid 'ful' is unknown: did you mean 'full'"):
         facts.measure_all("nowhere", grid="ful")
+    with pytest.raises(InputError, match="point 'al' is unknown: did you mean 'all'"):
+        facts.measure_all("nowhere", points=["al"])
 
 
 def test_a_point_is_measured_beside_its_teacher_and_the_floor() -> None:

@@ -182,14 +182,24 @@ def label(point: dict[str, Any]) -> str:
 
 
 def measure_all(
-    work: Path, *, grid: str = "full", seeds: int = 3, workers: int | None = None
+    work: Path,
+    *,
+    grid: str = "full",
+    points: Sequence[str] = (),
+    seeds: int = 3,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """A record: the paper's student and every point of `POINTS`, with means over seeds.
 
-    work: a folder for the points (`sweeps.run`): the same call resumes there.
+    work: a folder for the points (`sweeps.run`): the same call resumes there, and a call for more
+    points or seeds adds to it. points: labels of those that are trained; empty: all.
     """
     if grid not in SIZES:
         raise InputError(f"grid {grid!r} is unknown: {nearest(grid, SIZES)}")
+    known = {label(point | {"start": "x"}): point for point in POINTS}
+    for name in points:
+        if name not in known:
+            raise InputError(f"point {name!r} is unknown: {nearest(name, known)}")
     size, folder = SIZES[grid], Path(work)
     more = {"steps": min(MORE_STEPS, (BASE | size)["steps"])}
     kept = {seed: str(folder / "starts" / str(seed)) for seed in range(seeds)}
@@ -197,7 +207,8 @@ def measure_all(
     asked = [
         size | more | point | {"seed": seed, "start": kept[seed]}
         for seed in kept
-        for point in POINTS
+        for name, point in known.items()
+        if not points or name in points
     ]
     parts = [
         sweeps.run(function, points, folder, workers=workers)
@@ -224,6 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--grid", choices=tuple(SIZES), default="full")
+    parser.add_argument("--points", nargs="+", default=(), metavar="LABEL",
+                        help='such as "shared" or "all, noise=0.1" (default: all)')  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="of every student")
     parser.add_argument("--workers", type=int, help="students trained at once (default: cores)")
     parser.add_argument("--work", type=Path, default=Path("runs/facts"),
