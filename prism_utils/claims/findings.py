@@ -386,7 +386,8 @@ def _facts(evidence: Evidence) -> Finding:
         f"explanations, told also what item and history share in {said['prism-facts']}. Where "
         f"such texts are replaced, {_share(price['false'])} are left, for {price['ratio']:.2f} "
         "of the time.",
-        "What is false is what the catalogue's words can express; one training of each student.",
+        "False is what the audit finds; blind readers found more in chapter 10's record. One "
+        "training of each student.",
         "10_true",
         "facts",
         evidence.on,
