@@ -650,3 +650,29 @@ def test_training_may_go_on_from_the_papers_student(tmp_path):
     torch.testing.assert_close(weights("prism-facts"), student.model.model.shared.weight)
     torch.testing.assert_close(weights("prism-facts@1"), weights("prism@1"))
     assert not torch.equal(weights("prism-facts"), weights("prism-facts@1"))
+
+
+def test_long_trainings_run_beside_each_other_and_give_the_same_systems(tmp_path, monkeypatch):
+    given = {"items": ITEMS, "settings": SETTINGS, "recipe": dataclasses.asdict(BRIEF)}
+    given |= {"ratings": False, "student_options": SMALL, "seeds": [0]}
+    systems = {
+        "prism-no-user": {"kind": "prism", "placement": "none"},
+        "prism-facts": {"kind": "prism", "from_student": True, "settings": {"facts": "item"}},
+        "on": {"kind": "prism", "init_from": str(tmp_path / "ahead" / "prism-no-user")},
+        "nearest": {"kind": "nearest"},
+    }
+    student = fit("prism", tmp_path / "student", **SMALL)
+    assert student.curve is not None
+    monkeypatch.setattr(baselines, "cores", lambda: 2)
+    told = {}
+    for name, least in (("alone", 10**6), ("ahead", 1)):
+        monkeypatch.setattr(baselines, "_LONG", least)
+        some = systems if name == "ahead" else {k: v for k, v in systems.items() if k != "on"}
+        made, curves, told[name] = baselines.fit_all(
+            some, TRAIN, TRAIN.head(5), ASKED, tmp_path / name,
+            student=tmp_path / "student", **given,
+        )  # fmt: skip
+        assert made["system"].tolist() == list(some) and set(curves["system"]) <= set(some)
+        assert (made["training (s)"][made["kind"] == "prism"] > 0.2).all()
+    both = told["alone"].merge(told["ahead"], on=["sample_id", "system"])
+    assert len(both) == 3 * len(ASKED) and both["text_x"].equals(both["text_y"])

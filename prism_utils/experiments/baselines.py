@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from .. import students
 from ..errors import InputError, nearest
+from ..runs import cores
 from ..students.inputs import StudentSettings
 from ..students.training import Recipe
 from ..teachers import make_teacher
+from .sweeps import processes
 
 #: What is put beside the student where a profile names nothing else.
 SYSTEMS: dict[str, dict[str, Any]] = {
@@ -35,6 +38,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "facts-template": {"kind": "facts-template"},
 }
 _TOLD = ["sample_id", "system", "text"]
+_LONG = 500  # steps from which on a process of its own is worth its start
 
 
 def with_ratings(samples: pd.DataFrame, interactions: pd.DataFrame) -> pd.DataFrame:
@@ -69,7 +73,7 @@ def fit_all(
     ratings: whether Att2Seq reads them; PEPLER's heads learn from training ratings in any case,
     and a rating at test time is a choice.
     """
-    made, curves, told = [], [], []
+    jobs: list[dict[str, Any]] = []
     for number, seed in enumerate(seeds):
         wanted = {"prism": {"kind": "prism"}, **systems} if number else systems
         for name, entry in wanted.items():
@@ -87,34 +91,64 @@ def fit_all(
                 continue
             if kind == "prism":
                 options = {**student_options, **options}
-            rated = kind == "pepler" or (kind == "att2seq" and ratings)
-            given = [
-                frame if rated else frame.drop(columns="rating", errors="ignore")
-                for frame in (train, valid, test)
-            ]
             called = f"{name}@{seed}" if number else name
-            started = time.perf_counter()
-            system = students.fit(
-                kind, given[0], given[1], folder / called, items=items,
-                settings=dataclasses.replace(settings, **changed),
-                recipe=Recipe(**{**recipe, **own, "seed": seed}), name=called, **options,
-            )  # fmt: skip
-            trained = time.perf_counter()
-            told.append(system.explain(given[2])[_TOLD])
-            model, curve = getattr(system, "model", None), system.curve
-            if curve is not None:
-                curves.append(curve.assign(system=called))
-            made.append(
-                {
-                    "system": called,
-                    "kind": kind,
-                    "parameters": model and sum(p.numel() for p in model.parameters()),
-                    "validation loss": None if curve is None else curve["valid_loss"].min(),
-                    "training (s)": trained - started,
-                    "explaining (s)": time.perf_counter() - trained,
-                }
-            )
+            options |= {"kind": kind, "name": called, "out_dir": folder / called, "items": items}
+            options["settings"] = dataclasses.replace(settings, **changed)
+            options["recipe"] = Recipe(**{**recipe, **own, "seed": seed})
+            rated = kind == "pepler" or (kind == "att2seq" and ratings)
+            for part, frame in (("train", train), ("valid", valid), ("test", test)):
+                options[part] = frame if rated else frame.drop(columns="rating", errors="ignore")
+            jobs.append(options)
+    ahead = _fit_ahead(jobs)
+    made, curves, told = [], [], []
+    for job in jobs:
+        asked, called = job.pop("test"), job["name"]
+        started = time.perf_counter()
+        system = students.fit(**job)
+        trained = time.perf_counter()
+        told.append(system.explain(asked)[_TOLD])
+        model, curve = getattr(system, "model", None), system.curve
+        if curve is not None:
+            curves.append(curve.assign(system=called))
+        made.append(
+            {
+                "system": called,
+                "kind": job["kind"],
+                "parameters": model and sum(p.numel() for p in model.parameters()),
+                "validation loss": None if curve is None else curve["valid_loss"].min(),
+                "training (s)": ahead.get(called, trained - started),
+                "explaining (s)": time.perf_counter() - trained,
+            }
+        )
     return pd.DataFrame(made), pd.concat(curves), pd.concat(told, ignore_index=True)
+
+
+def _fit_ahead(jobs: list[dict[str, Any]]) -> dict[str, float]:
+    """Fit what takes long in processes beside each other, one a core; name -> seconds of each.
+
+    Small students gain little from a second thread. Where there is a GPU they would share it, and
+    nothing is fitted ahead; what goes on from another's weights waits for these.
+    """
+    if torch.cuda.is_available() or cores() < 2:
+        return {}
+    long = [job for job in jobs if job["recipe"].steps >= _LONG]
+    long = [job for job in long if job["kind"] not in students.FLOORS]
+    folders = {str(job["out_dir"]) for job in long}
+    seconds: dict[str, float] = {}
+    for later in (False, True):
+        wave = [job for job in long if (job.get("init_from") in folders) == later]
+        wave.sort(key=lambda job: job["kind"] != "prism")  # the longest first
+        if wave:
+            with processes(min(cores(), len(wave))) as submit:
+                found = {job["name"]: submit(_timed_fit, job) for job in wave}
+                seconds |= {name: each.result() for name, each in found.items()}
+    return seconds
+
+
+def _timed_fit(job: dict[str, Any]) -> float:
+    started = time.perf_counter()
+    students.fit(**{name: value for name, value in job.items() if name != "test"})
+    return time.perf_counter() - started
 
 
 def zero_shot(

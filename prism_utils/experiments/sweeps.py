@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,26 +70,18 @@ def run(
     workers = min(workers or cores(), max(len(todo), 1))
     failed: list[tuple[Point, BaseException]] = []
     hidden = {} if progress else {"disable": True}  # else as TQDM_DISABLE says
-    others = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_start) as pool,
+        processes(workers) as submit,
         tqdm(
             total=len(set(paths)), initial=len(set(paths)) - len(todo), unit="point", **hidden
         ) as bar,
     ):
-        try:
-            with _inherited():  # processes start as points are submitted
-                jobs = {pool.submit(_compute, function, name, todo[p], p): p for p in todo}
-            for job in as_completed(jobs):
-                error = job.exception()
-                if error is not None:
-                    failed.append((todo[jobs[job]], error))
-                bar.update()
-        except BaseException:
-            for process in set(multiprocessing.active_children()) - others:
-                process.kill()
-            raise
+        jobs = {submit(_compute, function, name, todo[p], p): p for p in todo}
+        for job in as_completed(jobs):
+            error = job.exception()
+            if error is not None:
+                failed.append((todo[jobs[job]], error))
+            bar.update()
     if failed:
         said = "; ".join(f"{json.dumps(p, sort_keys=True)}: {e or type(e)}" for p, e in failed[:5])
         if any(isinstance(error, BrokenProcessPool) for _, error in failed):
@@ -100,6 +92,28 @@ def run(
             f"{len(failed)} of {len(points)} points failed, the others are kept: {said}"
         ) from failed[0][1]
     return pd.DataFrame([row for path in paths for row in read_json(path)["rows"]])
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Callable[..., Future[Any]]]:
+    """A way to submit functions to processes of one thread each, which end where this block does.
+
+    An error or an interruption in the block ends them at once; so does the end of this process.
+    """
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start) as pool:
+
+        def submit(*call: Any) -> Future[Any]:
+            with _inherited():  # processes start as functions are submitted
+                return pool.submit(*call)
+
+        try:
+            yield submit
+        except BaseException:
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
+            raise
 
 
 @contextmanager
