@@ -144,6 +144,8 @@ def test_every_frame_that_shares_is_heard_and_none_that_contrasts(wording):
         "Your history includes Heat, and Alien adds a horror film to it.",
         "Having watched Heat, you could go on with Alien, a horror film.",
         "Unlike Heat, Alien is a horror film like Jaws.",
+        "Alien is a science fiction film by Ridley Scott in the vein of Heat.",
+        "Alien shares its premise of a threat with Heat; it is a horror film.",
         "You liked Heat; like Jaws, Alien is a horror film.",
         "You also watched Heat, and Alien is a horror film.",
         "You watched Heat, and you may also enjoy the horror film Alien.",

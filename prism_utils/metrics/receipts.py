@@ -64,12 +64,14 @@ _REASON_BEFORE = re.compile(
 # history that lacks it, <g> one that does not, <o> any other mention. "Also" and "too" only where
 # no other value stands before: "a horror film that also stars X" adds, it does not compare.
 _LACKING = r"(?:<[gh]>(?:,? and |, ))*<h>"  # titles in a row, the last of them lacking
+_ALONE = r"^(?!.*<o>).*"  # where it is open which value is meant: the only one
 _SHARES = re.compile(
     "|".join(
         (
-            rf"(?:^|[.,;:!?(]\s|\b(?:because|since|as|and|just|much|is)\s)like {_LACKING}.*<v>",
+            rf"(?:^|[.,;:!?(]\s|\b(?:because|since|as|and|just|much|is)\s)like {_LACKING}"
+            r"(?:[^<]|<[ghi]>)*(?:<o>(?=[^<]*(?:,|\band\b))(?:[^<]|<[ghi]>)*)*<v>",
             rf"<v>(?: (?!who\b|you\b|they\b)\w+)?,? (?:(?:just|much) )?like {_LACKING}",
-            rf"\b(?:(?:vein|manner|spirit|style|tradition) of|as (?:is|was|in)) {_LACKING}",
+            rf"{_ALONE}\b(?:(?:vein|manner|spirit|style|tradition) of|as (?:is|was|in)) {_LACKING}",
             r"^(?:[^<]|<[gh]>)*(?:<i>)?[^<]*\balso (?!(?:enjoy|lik|lov|watch|s[ae][wen]|read|play"
             r"|visit|appreciat|want|try|go\b))[^<]*<v>",
             r"^(?:[^<]|<[gh]>)*<i>[^<]*<v>[^<,.;]*\b(?:too(?=\W*$|[,.;:!)]| and\b)|as well(?! as))",
@@ -77,19 +79,19 @@ _SHARES = re.compile(
             r"\b(?:another|one more) (?!side|kind|sort|way|direction)[^<.;]*<v>",
             r"\bmore (?:<v>(?! than)(?! film\b| book\b| movie\b)|(?!than)\w+s [^<.;]*<v>)",
             r"\bthe same (?!time|way)[^<.;]*<v>",
-            r"\bsame (?:is true|goes|holds)\b|\b(?:holds|true) (?:for|of) <h>",
+            rf"{_ALONE}\b(?:same (?:is true|goes|holds)\b|(?:holds|true) (?:for|of) <h>)",
             r"\b(?:both|all three|all of them)(?: of (?:them|which))? (?:are|were|have|had|star"
             r"|share|belong|date|c[ao]me|feature|deal|take|fall|list|direct|writ|made|set)[^.;]*<v>",
             r"\b(?:both|all three|all of them|(?:are|were) all) <v>(?! and)(?! \w+ and)",
             r"\bboth (?:<h> and <i>|<i> and <h>).*<v>",
-            r"\bshar(?:e|es|ed|ing)\b(?:[^<.;]| <h>| <i>)*<v>|\bin common\b",
+            r"\bshar(?:e|es|ed|ing)\b(?:[^<.;]| <h>| <i>)*<v>|\bin common\b(?:[^<]|<[ghi]>)*<v>",
             rf"\b(?:because|since) you(?:'ve| have)?(?: \w+)? {_DID} (?:[^<]|<[gh]>)*<i>[^<]*<v>",
             r"\bjudging (?:by|from) (?:[^<]|<[gh]>)*(?:<i>[^<]*)?<v>",
             r"<h>[^<,;]*\b(?:start of|shows?|suggests?|hints?|proves?)\b[^<]*\b(?:taste|eye|liking"
             r"|love|weakness|fondness|soft spot) for [^<]*<v>",
-            r"\bfits (?:right |well )?in\b|\b(?:sits|fits) [^<]*\b(?:beside|alongside|next to) <",
+            rf"{_ALONE}\b(?:fits (?:right |well )?in\b|sits [^<]*\b(?:beside|alongside|next to) <)",
             r"\blook for [^<]*<v>[^<]*\bbegin with <|\bcollection of [^<]*<v>[^<]*<[gh]>",
-            r"<v>[^<]*\bchoice of (?:[^<]|<[gh]>)* points that way|\bgood company with <",
+            r"<v>[^<]*\bchoice of (?:[^<]|<[gh]>)* points that way",
         )
     ),
     re.I | re.S,
@@ -102,6 +104,7 @@ _CONTRASTS = re.compile(
     re.I,
 )
 _NEW_SENTENCE = re.compile(r"[.!?][\"')]*\s")
+_NEAR = 20  # mentions on either side of a value, at most: what is longer is no sentence
 _STOP = re.compile(r"[.!?]")
 
 
@@ -352,9 +355,11 @@ class Auditor(Grounding):
         if not read.seen:
             return False
         text, found, first, last = read.spelled.text, read.found, place, place
-        while first and not _NEW_SENTENCE.search(text, found[first - 1].end, found[first].start):
+        while first > max(place - _NEAR, 0) and not _NEW_SENTENCE.search(
+            text, found[first - 1].end, found[first].start
+        ):
             first -= 1
-        while last + 1 < len(found) and not _NEW_SENTENCE.search(
+        while last + 1 < min(place + _NEAR, len(found)) and not _NEW_SENTENCE.search(
             text, found[last].end, found[last + 1].start
         ):
             last += 1
