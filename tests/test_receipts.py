@@ -14,6 +14,7 @@ from prism_utils.metrics import st2exp
 from prism_utils.metrics.grounding import hand_labelled
 from prism_utils.metrics.receipts import REASONS, VERDICTS, Auditor
 from prism_utils.teachers.grammar import GrammarTeacher
+from prism_utils.teachers.grammar_words import WORDINGS
 
 ITEMS = pd.DataFrame(
     {
@@ -84,6 +85,94 @@ def test_what_nothing_supports_is_said_with_its_reason(text, value, reason):
 )
 def test_what_is_supported_is_not_called_otherwise(text):
     assert AUDITOR.audit(text, HISTORY, "a").supported
+
+
+# Heat is no horror film and Sigourney Weaver is not in it: what is said to be shared is not.
+SHARED_FALSELY = [
+    "You have watched Heat, and Alien comes from the same director, Ridley Scott.",
+    "Like Jaws and Heat, Alien is a horror film.",
+    "Among the films you watched we find Heat, and Alien also stars Sigourney Weaver.",
+    "Because you watched Heat, you may enjoy Alien, which stars Sigourney Weaver.",
+    "One thing speaks for Alien: it stars Sigourney Weaver, which holds for Heat as much.",
+    "Heat is yours already, and so Alien comes to mind: both star Sigourney Weaver.",
+    "Both Heat and Alien are horror films.",
+    "You watched “Heat”; “Alien” is a horror film too.",
+    "Alien is a horror film, just like Heat.",
+    "Heat, Jaws and Alien are all horror films.",
+    "Alien shares its horror mood with Heat.",
+    "Your love of Heat shows a taste for horror, and Alien delivers.",
+    "No wonder that, as in Heat, you will see Sigourney Weaver in Alien.",
+    "Heat was a horror film, and so is Alien.",
+]
+
+
+@pytest.mark.parametrize("text", SHARED_FALSELY)
+def test_what_a_cited_title_is_said_to_share_it_must_have(text):
+    audit = AUDITOR.audit(text, HISTORY, "a")
+    (claim,) = audit.unsupported
+    assert claim.reason == "unshared" and claim.kind in ("attribute", "person") and claim.item
+    assert REASONS["unshared"] in claim.told()
+
+
+def told_in(frame, past):
+    """A frame of the grammar teacher about Alien, a horror film, that cites `past`."""
+    words = {"i": "Alien", "h": past, "all": "both", "rel": "is well known", "an": "a"}
+    words |= {"n": "film", "ns": "films", "past": "watched", "part": "watched", "base": "watch"}
+    words |= {"np": "a horror film", "another": "another horror film", "plural": "horror films"}
+    words |= {"vp": "is a horror film", "also": "is a horror film too", "both": "are horror films"}
+    return frame.format_map(words)
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+def test_every_frame_that_shares_is_heard_and_none_that_contrasts(wording):
+    frames = WORDINGS[wording]
+    for frame in (*frames["shared"], *frames["related"]):
+        told = AUDITOR.audit(told_in(frame, "Heat"), HISTORY, "a")
+        assert [c.reason for c in told.unsupported] == ["unshared"], told.text
+        assert AUDITOR.audit(told_in(frame, "Jaws"), HISTORY, "a").supported
+    for frame in (*frames["own"], *frames["plain"], *frames["alone"]):
+        assert AUDITOR.audit(told_in(frame, "Heat"), HISTORY, "a").supported, frame
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Because you watched Jaws, you may well enjoy Alien, another horror film.",
+        "After Heat, Alien would make a change: a horror film.",
+        "For something different from Heat, you could turn to Alien, a horror film.",
+        "You have watched Heat, and Alien takes you somewhere else as a horror film.",
+        "Your history includes Heat, and Alien adds a horror film to it.",
+        "Having watched Heat, you could go on with Alien, a horror film.",
+        "Unlike Heat, Alien is a horror film like Jaws.",
+        "Alien is a science fiction film by Ridley Scott in the vein of Heat.",
+        "Alien shares its premise of a threat with Heat; it is a horror film.",
+        "You liked Heat; like Jaws, Alien is a horror film.",
+        "You also watched Heat, and Alien is a horror film.",
+        "You watched Heat, and you may also enjoy the horror film Alien.",
+        "You watched Heat and you also like horror films, so Alien is for you.",
+        "Alien is a horror film and also stars Sigourney Weaver; you watched Heat.",
+        "You watched Heat, and Alien is both a horror film and a science fiction film.",
+        "You enjoyed Heat, and Alien is a horror film as well as a science fiction film.",
+        "Alien is a horror film for viewers who like Heat.",
+        "You liked Heat, so a more recent horror film may suit you: Alien.",
+        "Because you watched Jaws, you may enjoy Alien, another horror film starring Sigourney "
+        "Weaver.",  # of Jaws the catalogue holds no actors
+        "You watched Heat. Alien is also a horror film.",  # left out: in another sentence
+    ],
+)
+def test_what_is_not_said_to_be_shared_need_not_be(text):
+    assert AUDITOR.audit(text, HISTORY, "a").supported
+
+
+def test_one_of_namesakes_and_one_role_of_a_person_is_enough():
+    items = pd.concat([ITEMS, ITEMS.iloc[[2]].assign(item_id="h2", title="Heat")])
+    text = "Like Heat, Alien is a horror film."
+    assert Auditor(items).audit(text, ["h", "h2"], "a").supported
+    assert Auditor(items).audit(text, ["h"], "a").unsupported
+    items["actor"] = [["Ridley Scott"] if item == "h" else [] for item in items["item_id"]]
+    assert Auditor(items).audit("Like Heat, Alien has Ridley Scott.", ["h"], "a").supported
+    unknown = Auditor(ITEMS).audit("Like Heat Wave, Alien is a horror film.", ["Heat Wave"], "a")
+    assert unknown.supported
 
 
 def test_the_item_named_twice_in_a_sentence_is_its_own_reason_once():

@@ -23,6 +23,7 @@ NAMES = {
     "foreign": "film from nowhere",
     "itself": "the item as its own reason",
     "other": "attribute that another film lacks",
+    "unshared": "sharing that is none",
     "relation": "invented relation",
 }
 #: Ways to explain, as options of `Explainer.explain`.

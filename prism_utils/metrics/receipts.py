@@ -2,7 +2,8 @@
 
 Claims are what `grounding` reads, so a text is scored and audited by one reading. Left out on
 purpose: claims that name neither a title nor a catalogued value ("a slow burn"), a right person in
-a wrong role, and that two titles share what only one of them has.
+a wrong role, and that titles share what only one of them has where no word of `_SHARES` says so or
+the titles stand in another sentence.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ REASONS = {
     "foreign": "neither the item nor in the history",
     "lacking": "the item has no such value in the catalogue",
     "other": "the title that it is said of has no such value in the catalogue",
+    "unshared": "the film that it is compared with has no such value in the catalogue",
     "relation": "the catalogue holds no such relation",
     "itself": "the recommended item is no reason for itself",
 }
@@ -57,7 +59,53 @@ _REASON_BEFORE = re.compile(
     r"|\s(?:from|in) your history|\sis yours already|\scould be the start of)\b",
     re.I,
 )
+# Words that present a value as one that the item shares with the titles cited beside it. They are
+# looked for in a sentence whose mentions are marks: <i> the item, <v> the value, <h> a title of the
+# history that lacks it, <g> one that does not, <o> any other mention. "Also" and "too" only where
+# no other value stands before: "a horror film that also stars X" adds, it does not compare.
+_LACKING = r"(?:<[gh]>(?:,? and |, ))*<h>"  # titles in a row, the last of them lacking
+_ALONE = r"^(?!.*<o>).*"  # where it is open which value is meant: the only one
+_SHARES = re.compile(
+    "|".join(
+        (
+            rf"(?:^|[.,;:!?(]\s|\b(?:because|since|as|and|just|much|is)\s)like {_LACKING}"
+            r"(?:[^<]|<[ghi]>)*(?:<o>(?=[^<]*(?:,|\band\b))(?:[^<]|<[ghi]>)*)*<v>",
+            rf"<v>(?: (?!who\b|you\b|they\b)\w+)?,? (?:(?:just|much) )?like {_LACKING}",
+            rf"{_ALONE}\b(?:(?:vein|manner|spirit|style|tradition) of|as (?:is|was|in)) {_LACKING}",
+            r"^(?:[^<]|<[gh]>)*(?:<i>)?[^<]*\balso (?!(?:enjoy|lik|lov|watch|s[ae][wen]|read|play"
+            r"|visit|appreciat|want|try|go\b))[^<]*<v>",
+            r"^(?:[^<]|<[gh]>)*<i>[^<]*<v>[^<,.;]*\b(?:too(?=\W*$|[,.;:!)]| and\b)|as well(?! as))",
+            r"<h> [^<]*<v>[^<]*\band so (?:is|was|does|did|has) <i>",
+            r"\b(?:another|one more) (?!side|kind|sort|way|direction)[^<.;]*<v>",
+            r"\bmore (?:<v>(?! than)(?! film\b| book\b| movie\b)|(?!than)\w+s [^<.;]*<v>)",
+            r"\bthe same (?!time|way)[^<.;]*<v>",
+            rf"{_ALONE}\b(?:same (?:is true|goes|holds)\b|(?:holds|true) (?:for|of) <h>)",
+            r"\b(?:both|all three|all of them)(?: of (?:them|which))? (?:are|were|have|had|star"
+            r"|share|belong|date|c[ao]me|feature|deal|take|fall|list|direct|writ|made|set)[^.;]*<v>",
+            r"\b(?:both|all three|all of them|(?:are|were) all) <v>(?! and)(?! \w+ and)",
+            r"\bboth (?:<h> and <i>|<i> and <h>).*<v>",
+            r"\bshar(?:e|es|ed|ing)\b(?:[^<.;]| <h>| <i>)*<v>|\bin common\b(?:[^<]|<[ghi]>)*<v>",
+            rf"\b(?:because|since) you(?:'ve| have)?(?: \w+)? {_DID} (?:[^<]|<[gh]>)*<i>[^<]*<v>",
+            r"\bjudging (?:by|from) (?:[^<]|<[gh]>)*(?:<i>[^<]*)?<v>",
+            r"<h>[^<,;]*\b(?:start of|shows?|suggests?|hints?|proves?)\b[^<]*\b(?:taste|eye|liking"
+            r"|love|weakness|fondness|soft spot) for [^<]*<v>",
+            rf"{_ALONE}\b(?:fits (?:right |well )?in\b|sits [^<]*\b(?:beside|alongside|next to) <)",
+            r"\blook for [^<]*<v>[^<]*\bbegin with <|\bcollection of [^<]*<v>[^<]*<[gh]>",
+            r"<v>[^<]*\bchoice of (?:[^<]|<[gh]>)* points that way",
+        )
+    ),
+    re.I | re.S,
+)
+# Words of contrast: nothing is compared as like.
+_CONTRASTS = re.compile(
+    r"\b(?:unlike|differ\w*|contrast|change|instead|whereas|breaks? (?:from|with)|somewhere else"
+    r"|(?:fresh|new) direction|(?:step|break) away|away from|nothing|little in common|rather than"
+    r"|not(?! only)|no(?! (?:wonder|doubt|surprise)))\b|n't\b",
+    re.I,
+)
 _NEW_SENTENCE = re.compile(r"[.!?][\"')]*\s")
+_NEAR = 20  # mentions on either side of a value, at most: what is longer is no sentence
+_STOP = re.compile(r"[.!?]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,6 +326,7 @@ class Auditor(Grounding):
             verdict = UNKNOWN
         elif values & facts:
             by_item, values = True, values & facts
+            reason = "unshared" if self._is_unshared(read, past, mention, place) else ""
         elif other := read.strange[place]:
             among = self._cited(read, past, other)
             if other not in self._ids:
@@ -300,6 +349,45 @@ class Auditor(Grounding):
         kind = "person" if pair[0] in PEOPLE else "attribute"
         place_ = mention.start, mention.end
         return self._claim(read, *place_, kind, *pair, by_item, by, verdict, reason)
+
+    def _is_unshared(self, read: Read, past: list[str], mention: Mention, place: int) -> bool:
+        """Whether a value of the item is said to be one of a cited title too that has another."""
+        if not read.seen:
+            return False
+        text, found, first, last = read.spelled.text, read.found, place, place
+        while first > max(place - _NEAR, 0) and not _NEW_SENTENCE.search(
+            text, found[first - 1].end, found[first].start
+        ):
+            first -= 1
+        while last + 1 < min(place + _NEAR, len(found)) and not _NEW_SENTENCE.search(
+            text, found[last].end, found[last + 1].start
+        ):
+            last += 1
+        around = found[first : last + 1]
+        # the catalogue before the words: nearly all that is cited has the value
+        lacking = [self._lacks(read, past, m.title, mention) for m in around]
+        if not any(lacking):
+            return False
+        before = text[found[first - 1].end if first else 0 : found[first].start]
+        marked = re.split(_NEW_SENTENCE, before)[-1]
+        for number, one in enumerate(around, start=first):
+            cited = "g" if one.title in read.seen else "o"
+            kind = "h" if lacking[number - first] else "v" if number == place else cited
+            marked += "<i>" if one.title == read.item else f"<{kind}>"
+            end = found[number + 1].start if number + 1 < len(found) else len(text)
+            marked += text[one.end : end] if number < last else _STOP.split(text[one.end : end])[0]
+        marked = marked.replace('"', "")
+        return not _CONTRASTS.search(marked) and _SHARES.search(marked) is not None
+
+    def _lacks(self, read: Read, past: list[str], title: str, mention: Mention) -> bool:
+        """Whether the catalogue has values of the mention's kind for a cited title, but not it."""
+        if title not in read.seen:
+            return False
+        known = [self._facts.get(name, set()) for name in self._cited(read, past, title)]
+        kinds = {kind for kind, _ in mention.values & (read.facts or set())}
+        return bool(known) and not any(
+            mention.values & facts or kinds.isdisjoint(kind for kind, _ in facts) for facts in known
+        )
 
     def _own_reasons(self, read: Read) -> set[int]:
         """Places of mentions that give the item as a reason for itself.
