@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from transformers import logging
 
 from .. import students
 from ..errors import InputError, nearest
@@ -146,6 +147,7 @@ def _fit_ahead(jobs: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _timed_fit(job: dict[str, Any]) -> float:
+    logging.set_verbosity_error()  # its words would reach no chapter, but the terminal
     started = time.perf_counter()
     students.fit(**{name: value for name, value in job.items() if name != "test"})
     return time.perf_counter() - started
