@@ -29,7 +29,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
         "kind": "prism",
         "from_student": True,
         "settings": {"facts": "all"},
-        "recipe": {"steps": 1200},
+        "recipe": {"steps": 900},
     },
     "prism-no-user": {"kind": "prism", "placement": "none"},
     "att2seq": {"kind": "att2seq", "recipe": {"learning_rate": 3e-3}},
