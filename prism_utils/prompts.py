@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from .errors import InputError, nearest
-from .tables import attribute_columns, check
+from .tables import Named, attribute_columns, check
 from .wording import attributes, surfaces, verbs
 
 TEMPLATES: dict[str, str] = {
@@ -125,10 +124,8 @@ class PromptWriter:
             if given not in tuple(known):
                 raise InputError(f"{what} {given!r} is unknown: {nearest(str(given), known)}")
         check(items, "items")
-        ids, titles = items["item_id"].tolist(), items["title"].tolist()
-        self._titles = dict(zip(ids, titles, strict=True))
-        self._meant = _alone(titles, ids) | dict(zip(ids, ids, strict=True))
-        self._alike = _alone(map(_plain, titles), ids)
+        self._titles = dict(zip(items["item_id"], items["title"], strict=True))
+        self._named = Named(items)
         kinds = [] if noun in ("film", "movie") else attribute_columns(items)
         features = ", ".join(kinds) or "genre, director, actors, theme"
         words = {"features": features, "noun": noun, "activity": verbs(noun)[3]}
@@ -144,11 +141,7 @@ class PromptWriter:
 
     def knows(self, name: str) -> bool:
         """Whether the catalogue has this id, or this title in whatever case and composition."""
-        return name in self._meant or _plain(name) in self._alike
-
-    def _id(self, name: str) -> str | None:
-        """The item of an id or a title; None if there is none, or more than one."""
-        return self._meant[name] if name in self._meant else self._alike.get(_plain(name))
+        return name in self._named
 
     def write(self, samples: pd.DataFrame, **asked: Any) -> pd.DataFrame:
         """As `render_prompts`; the samples table is not checked again."""
@@ -247,12 +240,12 @@ class PromptWriter:
         )
 
     def _row(self, shown: Sequence[str], item: str, text: Any, movers: Iterable[str]) -> _Row:
-        title, goal_id = self._titles.get, self._id(item)
+        title, goal_id = self._titles.get, self._named.id_of(item)
         own = self._facts.get(goal_id, ())
         common = set(own) if self._tells_shared else set()
 
         def shared(past: str) -> list[Fact]:
-            if not common or (past_id := self._id(past)) == goal_id:
+            if not common or (past_id := self._named.id_of(past)) == goal_id:
                 return []
             return [fact for fact in self._facts.get(past_id, ()) if fact in common]
 
@@ -296,19 +289,6 @@ class _Row:
     def sized(self, part: str, size: int) -> _Row:
         change: dict[str, Any] = {part: size}
         return dataclasses.replace(self, **change)
-
-
-def _plain(title: str) -> str:
-    """A title as people may also write it: composed or not, in another case, with blanks around."""
-    return unicodedata.normalize("NFC", title).casefold().strip()
-
-
-def _alone(titles: Iterable[str], ids: Iterable[str]) -> dict[str, str | None]:
-    """The id of each title; None for a title that several items have."""
-    found: dict[str, str | None] = {}
-    for title, item in zip(titles, ids, strict=True):
-        found[title] = None if title in found else item
-    return found
 
 
 def _facts(items: pd.DataFrame) -> dict[str | None, tuple[Fact, ...]]:

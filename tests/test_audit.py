@@ -14,9 +14,12 @@ from prism_utils.decoding import Explainer
 from prism_utils.decoding.__main__ import main
 from prism_utils.decoding.audit import CANDIDATES, audit
 from prism_utils.decoding.export import export
+from prism_utils.decoding.titles import ShownTitles
 from prism_utils.errors import InputError
 from prism_utils.metrics.receipts import Auditor
-from prism_utils.students.inputs import StudentSettings
+from prism_utils.prompts import PromptWriter
+from prism_utils.students.inputs import Reader, StudentSettings
+from prism_utils.students.vocabulary import train_tokenizer
 
 ITEMS = pd.DataFrame(
     {
@@ -186,3 +189,25 @@ def test_the_speed_of_receipts_is_printed(folder, capsys):
     assert "texts a second, " in (told := capsys.readouterr().out) and "workers: 1" in told
     with pytest.raises(InputError, match="texts must be 1 or more, found 0"):
         main(["audit-speed", str(folder), "--texts", "0"])
+
+
+def test_names_in_another_case_are_the_catalogues_for_prompt_audit_and_titles():
+    """One lookup for all three; a title of several items is none of them."""
+    items = pd.DataFrame(
+        {
+            "item_id": ["1", "2", "3", "4"],
+            "title": ["Amélie", "Jaws", "Twins", "Twins"],
+            "genre": [["Comedy"], ["Horror"], ["Comedy"], ["Drama"]],
+        }
+    )
+    auditor, text = Auditor(items), "You watched Amélie, and Twins is also a comedy."
+    spelt = " AME\u0301LIE"
+    for past in ("1", "Amélie", spelt):
+        told = auditor.audit(text, [past], "3")
+        assert told.supported and told.claims[0].history == ("1",)
+    (_, _, genre) = auditor.audit(text, ["1"], "Twins").claims
+    assert genre.verdict == "unknown" and PromptWriter(items).knows("Twins")
+    reader = Reader.of(train_tokenizer(["Amélie, Jaws"], vocab_size=300))
+    shown = ShownTitles(auditor, reader)
+    assert shown.place(text, "3", [spelt]) is None
+    assert shown.place(text, "3", ["Jaws"]) == len("You watched ")

@@ -24,6 +24,7 @@ from prism_utils.decoding.titles import ShownTitles
 from prism_utils.decoding.torch_backend import TorchBackend
 from prism_utils.errors import InputError
 from prism_utils.metrics.grounding import Grounding
+from prism_utils.metrics.receipts import Auditor
 from prism_utils.prompts import PromptWriter
 from prism_utils.students.inputs import Reader, StudentSettings, UserTable
 from prism_utils.students.prism import PrismConfig, PrismForConditionalGeneration, from_scratch
@@ -210,7 +211,7 @@ def test_an_exported_student_needs_no_torch_for_it(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     asked = [{"item": f"f{n}", "history": ["f3"]} for n in range(9)]
     told = Explainer.load(folder, backend="torch", device="cpu").explain(asked, titles="shown")
-    missing = "titles='shown' needs ahocorasick: pip install pyahocorasick"
+    missing = "receipts and titles='shown' need ahocorasick: pip install pyahocorasick"
     assert json.loads(done.stdout) == [[one.text for one in told], missing, []]
 
 
@@ -245,7 +246,7 @@ READ = [
 
 @pytest.fixture(scope="module")
 def shown() -> ShownTitles:
-    return ShownTitles(ITEMS, Reader.of(train_tokenizer(TITLES, vocab_size=300)))
+    return ShownTitles(Auditor(ITEMS), Reader.of(train_tokenizer(TITLES, vocab_size=300)))
 
 
 @pytest.mark.parametrize(("text", "title"), READ)
@@ -279,7 +280,7 @@ def test_what_is_tried_before_a_text_is_cut(whole):
     reader = Reader.of(
         train_tokenizer(TITLES * 9, vocab_size=300, whole_titles=TITLES if whole else ())
     )
-    shown = ShownTitles(ITEMS, reader)
+    shown = ShownTitles(Auditor(ITEMS), reader)
     requests = [{"item": "f2", "history": ["f3"]}, {"item": "f0"}, {"item": "Aliens"}]
     asked = of_requests(requests)
 
@@ -347,7 +348,7 @@ def test_fifty_thousand_titles():
     titles = list({" ".join(words[n] for n in ids) for ids in drawn})[:50_000]
     items = pd.DataFrame({"item_id": [f"f{n}" for n in range(len(titles))], "title": titles})
     began = process_time()
-    shown = ShownTitles(items, Reader.of(train_tokenizer(titles[:500], vocab_size=300)))
+    shown = ShownTitles(Auditor(items), Reader.of(train_tokenizer(titles[:500], vocab_size=300)))
     assert process_time() - began < 6  # a second, on a machine with nothing else to do
     text, began = f"If you liked {titles[0]}, try {titles[1]}, not {titles[2]}.", process_time()
     for _ in range(100):

@@ -38,7 +38,7 @@ from ..students.options import judged, options
 from .asked import Asked, of_requests, of_samples
 
 if TYPE_CHECKING:  # what reads texts is loaded when a receipt is first asked for
-    from ..metrics.receipts import Audit
+    from ..metrics.receipts import Audit, Auditor
     from .audit import Receipts
     from .titles import ShownTitles
 
@@ -238,6 +238,8 @@ class Explainer:
         if not isinstance(titles, str) or titles not in TITLES:
             raise InputError(f"titles {titles!r} is unknown: {nearest(str(titles), TITLES)}")
         alone = {"history": history, "item": item, "user_id": user_id, "evidence": evidence}
+        if unsupported != "keep" or audit:
+            _ = self._auditor  # what it needs is missing, if so, before anything is written
         if unsupported != "keep":
             from .audit import check_choice
 
@@ -267,25 +269,35 @@ class Explainer:
 
     def audit(self, text: str, *, history: Sequence[str] | None = None, item: str) -> Audit:
         """Every claim of a text and what supports it; history and item as `explain` takes them."""
+        auditor = self._auditor
         from .audit import audit
 
-        return audit(text, history, item, items=self._receipts.auditor)
+        return audit(text, history, item, items=auditor)
+
+    @cached_property
+    def _auditor(self) -> Auditor:
+        """Reads the catalogue once, for receipts and for `titles="shown"`."""
+        try:
+            from ..metrics.receipts import Auditor
+        except ImportError as error:
+            raise InputError(
+                f"receipts and titles='shown' need {error.name}: pip install pyahocorasick"
+            ) from error
+        return Auditor(self.items, self.settings.noun)
 
     @cached_property
     def _receipts(self) -> Receipts:
+        auditor = self._auditor
         from .audit import Receipts
 
-        return Receipts(self.items, self.settings.noun)
+        return Receipts(auditor, self.items, self.settings.noun)
 
     @cached_property
     def _shown(self) -> ShownTitles:
-        try:
-            from .titles import ShownTitles
-        except ImportError as error:
-            raise InputError(
-                f"titles='shown' needs {error.name}: pip install pyahocorasick"
-            ) from error
-        return ShownTitles(self.items, self._reader, self.settings.noun)
+        auditor = self._auditor
+        from .titles import ShownTitles
+
+        return ShownTitles(auditor, self._reader)
 
     def _explain(
         self,

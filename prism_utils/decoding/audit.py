@@ -10,8 +10,9 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ from ..metrics.receipts import Audit, Auditor
 from ..students.inputs import read_parts, whole
 from ..students.options import judged
 from .asked import Asked, of_requests
+
+if TYPE_CHECKING:
+    from ..students.facts_floor import FactsTemplate
 
 CHOICES = ("keep", "retry", "floor")
 CANDIDATES = 4  # beams, and so many texts, among which a retry looks
@@ -47,11 +51,14 @@ def audit(
 class Receipts:
     """The auditor of a catalogue and the floor that stands in for what it refuses."""
 
-    def __init__(self, items: pd.DataFrame, noun: str) -> None:
+    def __init__(self, auditor: Auditor, items: pd.DataFrame, noun: str) -> None:
+        self.auditor, self._items, self._noun = auditor, items, noun
+
+    @cached_property
+    def floor(self) -> FactsTemplate:
         from ..students.facts_floor import FactsTemplate  # the floors load scipy
 
-        self.auditor = Auditor(items, noun)
-        self.floor = FactsTemplate(self.auditor, items, noun)
+        return FactsTemplate(self.auditor, self._items, self._noun)
 
     def check(
         self,
@@ -147,7 +154,8 @@ def audit_speed(folder: Path | str, texts: int = 20_000, workers: int = 2) -> di
     settings, _, items = read_parts(Path(folder))
     if items.empty:
         raise InputError(f"{folder}: holds no items; train the student with a catalogue")
-    receipts, rng = Receipts(items, settings.noun), random.Random(0)
+    auditor = Auditor(items, settings.noun)
+    receipts, rng = Receipts(auditor, items, settings.noun), random.Random(0)
     ids = list(items["item_id"])
     asked = []
     for _ in range(whole("texts", texts, 1)):

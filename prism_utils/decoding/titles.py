@@ -15,9 +15,8 @@ from collections.abc import Callable, Sequence, Set
 from itertools import accumulate, count
 
 import numpy as np
-import pandas as pd
 
-from ..metrics.grounding import Grounding
+from ..metrics.receipts import Auditor
 from ..metrics.spelling import spell
 from ..students.inputs import Reader
 from .asked import Asked
@@ -25,20 +24,21 @@ from .asked import Asked
 _TRIES = 16  # times that a text is written again before it is cut short
 
 
-class ShownTitles(Grounding):
+class ShownTitles:
     """A catalogue's titles as texts and as tokens; made once, and never changed by a request.
 
     A title that is one token (of students trained from scratch, most are) is forbidden as a whole;
     of one in pieces the piece that began it, and if that does not help all that begin titles.
     """
 
-    def __init__(self, items: pd.DataFrame, reader: Reader, noun: str = "film") -> None:
-        super().__init__(items, noun)
+    def __init__(self, auditor: Auditor, reader: Reader) -> None:
+        """auditor: of the catalogue; reader: of the student's tokens."""
+        self._auditor = auditor
         spelt = [text.lstrip() for text in reader.batch_decode([[i] for i in range(len(reader))])]
         self._tokens: dict[str, list[int]] = {}  # a text without blanks before it -> its tokens
         for token, text in enumerate(spelt):
             self._tokens.setdefault(text, []).append(token)
-        titles = sorted(set(self._titles.values()))
+        titles = sorted(set(auditor.titles.values()))
         self._whole, self._begin = np.zeros((2, len(spelt)), bool)
         for text, tokens in self._tokens.items():
             place = bisect_left(titles, text)
@@ -53,14 +53,15 @@ class ShownTitles(Grounding):
     def _anywhere(self, title: str) -> bool:
         """Whether these words are a title wherever they stand, unlike "It" and "300"."""
         plain = " " in title and any(letter.isalpha() for letter in title)
-        return plain or any(found.title for found in self.find(spell(f"{title} is here.")))
+        return plain or any(m.title for m in self._auditor.find(spell(f"{title} is here.")))
 
     def place(self, text: str, item: str, past: Sequence[str]) -> int | None:
         """Where in a text the first title begins that is neither the item's nor of `past`.
 
         item, past: ids or titles. None: no such title stands there.
         """
-        read = self.read(text, item, past)
+        known = self._auditor.id_of
+        read = self._auditor.read(text, known(item), [*map(known, past)])
         if foreign := read.titles - read.seen - {read.item}:
             for found in read.found:
                 # What can be a title or a true attribute of the item is read as the attribute.
@@ -72,7 +73,8 @@ class ShownTitles(Grounding):
         """Of a request that shows these ids and titles: what begins them is not forbidden."""
         whole, begin = self._whole.copy(), self._begin.copy()
         for name in shown:
-            for start in accumulate(self._titles.get(name, name)):
+            title = self._auditor.titles.get(self._auditor.id_of(name), name)
+            for start in accumulate(title):
                 if needed := self._tokens.get(start):
                     whole[needed] = begin[needed] = False
         return _Rules(whole, begin)

@@ -9,8 +9,6 @@ cost (`decoding.audit`).
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +20,9 @@ import pandas as pd
 from .. import corpora, students
 from ..decoding import Explainer
 from ..errors import InputError, nearest, run_cli
-from ..files import check_writable, write_json
 from ..metrics.overlap import rouge
 from ..metrics.receipts import Auditor
 from ..prompts import FACTS, render_prompts
-from ..records import as_rows
-from ..runs import project_root, provenance
 from ..sequences import make_samples
 from ..statistics import bootstrap_means
 from ..students.facts_floor import FactsTemplate
@@ -35,7 +30,7 @@ from ..students.inputs import StudentSettings, token_counter
 from ..students.training import Recipe
 from ..tables import attribute_columns, attribute_lists
 from ..teachers import make_teacher
-from . import controls, sweeps
+from . import commands, controls, sweeps
 from .guarantee import claim_scores
 
 # What profile `quick` has; a point changes some of it.
@@ -218,38 +213,15 @@ def measure_all(
     asked += starts
     facts: dict[str, Any] = {"grid": grid, "points": len(asked), "seeds": seeds}
     facts |= {"base": BASE | size, "more_steps": more["steps"]}
-    rows = [
-        {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
-        for row in as_rows(table)
-    ]
-    return {
-        "provenance": provenance(project_root()) | {"parameters": facts},
-        "tables": {"facts": rows},
-    }
+    return commands.record({"facts": table}, facts)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m prism_utils.experiments.facts",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--grid", choices=tuple(SIZES), default="full")
-    parser.add_argument("--points", nargs="+", default=(), metavar="LABEL",
-                        help='such as "shared" or "all, noise=0.1" (default: all)')  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=3, help="of every student")
-    parser.add_argument("--workers", type=int, help="students trained at once (default: cores)")
-    parser.add_argument("--work", type=Path, default=Path("runs/facts"),
-                        help="where finished students' rows are kept")  # fmt: skip
-    parser.add_argument("--out", type=Path, help="where the JSON record goes")
-    given = vars(parser.parse_args(arguments))
-    out = given.pop("out")
-    if out is not None:
-        check_writable(out)
-    record = measure_all(**given)
-    print(json.dumps(record["tables"]))
-    if out is not None:
-        write_json(record, out)
+    asked = commands.parser("facts", __doc__)
+    commands.add_grid(asked, SIZES, "facts")
+    asked.add_argument("--points", nargs="+", default=(), metavar="LABEL",
+                       help='such as "shared" or "all, noise=0.1" (default: all)')  # fmt: skip
+    commands.keep(asked, measure_all, arguments)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ claim is true (`guarantee`).
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,13 +19,11 @@ import pandas as pd
 
 from .. import rankers
 from ..errors import InputError, run_cli
-from ..files import check_writable, write_json
 from ..metrics.receipts import Auditor
 from ..records import as_rows
-from ..runs import project_root, provenance
 from ..statistics import bootstrap_means
 from ..students.facts_floor import FactsTemplate
-from . import controls, sweeps
+from . import commands, controls, sweeps
 from . import trial as trials
 
 RANDOM = "random-title"
@@ -130,15 +126,15 @@ def compare_rankers(
     *,
     shown: int,
     seed: int = 0,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`scores` of texts and of the random floor for each ranker: scores with `ranker`, samples."""
-    parts, asked = [], samples
+) -> pd.DataFrame:
+    """`scores` of texts and of the random floor for each ranker, which a column `ranker` names."""
+    parts = []
     for name in names:
         asked = with_movers(name, samples, interactions, shown=shown)
         of_asked = texts[texts["sample_id"].isin(asked["sample_id"])]
         told = pd.concat([of_asked, random_titles(asked, items, seed)], ignore_index=True)
         parts.append(scores(told, asked, auditor).assign(ranker=name))
-    return pd.concat(parts, ignore_index=True), asked
+    return pd.concat(parts, ignore_index=True)
 
 
 def points(grid: str = "full", seeds: int = 3) -> list[dict[str, Any]]:
@@ -203,32 +199,13 @@ def measure_all(
     asked = points(grid, seeds)
     table = summary(sweeps.run(measure, asked, work, workers=workers))
     parameters = {"grid": grid, "points": len(asked), "seeds": seeds, "base": asked[0]}
-    return {
-        "provenance": provenance(project_root()) | {"parameters": parameters},
-        "tables": {"faithful": as_rows(table.round(5))},
-    }
+    return commands.record({"faithful": table}, parameters)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m prism_utils.experiments.faithful",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--grid", choices=tuple(controls.SIZES), default="full")
-    parser.add_argument("--seeds", type=int, default=3, help="of every point")
-    parser.add_argument("--workers", type=int, help="points measured at once (default: cores)")
-    parser.add_argument("--work", type=Path, default=Path("runs/faithful"),
-                        help="where finished points' rows are kept")  # fmt: skip
-    parser.add_argument("--out", type=Path, help="where the JSON record goes")
-    given = vars(parser.parse_args(arguments))
-    out = given.pop("out")
-    if out is not None:
-        check_writable(out)
-    record = measure_all(**given)
-    print(json.dumps(record["tables"]))
-    if out is not None:
-        write_json(record, out)
+    asked = commands.parser("faithful", __doc__)
+    commands.add_grid(asked, controls.SIZES, "faithful")
+    commands.keep(asked, measure_all, arguments)
 
 
 if __name__ == "__main__":

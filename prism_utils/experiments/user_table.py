@@ -7,8 +7,6 @@ Left out: what a table costs in time and memory (`efficiency.training_cost`).
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import run_cli
-from ..files import write_json
-from ..records import as_rows
-from ..runs import project_root, provenance
-from . import controls, sweeps
+from . import commands, controls, sweeps
 
 # The tables that a student may have for its users, the paper's first.
 _TABLES: list[dict[str, Any]] = [
@@ -54,33 +49,13 @@ def measure(
     measured = pd.concat([measured, controls.against_base(measured)], ignore_index=True)
     table = controls.summary(measured)
     facts = {"grid": grid, "points": len(asked), "seeds": seeds, "base": asked[0]}
-    rows = as_rows(table)
-    return {
-        "provenance": provenance(project_root()) | {"parameters": facts},
-        "tables": {"user_table": [
-            {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows
-        ]},
-    }  # fmt: skip
+    return commands.record({"user_table": table}, facts)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m prism_utils.experiments.user_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--grid", choices=tuple(controls.SIZES), default="full")
-    parser.add_argument("--seeds", type=int, default=3, help="of every student")
-    parser.add_argument("--workers", type=int, help="students trained at once (default: cores)")
-    parser.add_argument("--work", type=Path, default=Path("runs/user_table"),
-                        help="where finished students' rows are kept")  # fmt: skip
-    parser.add_argument("--out", type=Path, help="where the JSON record goes")
-    given = vars(parser.parse_args(arguments))
-    out = given.pop("out")
-    record = measure(**given)
-    print(json.dumps(record["tables"]))
-    if out is not None:
-        write_json(record, out)
+    asked = commands.parser("user_table", __doc__)
+    commands.add_grid(asked, controls.SIZES, "user_table")
+    commands.keep(asked, measure, arguments)
 
 
 if __name__ == "__main__":

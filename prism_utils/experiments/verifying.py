@@ -8,8 +8,6 @@ out on purpose: verifiers (`metrics.verifiers`).
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +17,11 @@ import pandas as pd
 
 from ..corpora import embedded
 from ..errors import run_cli
-from ..files import check_writable, write_json
 from ..metrics.grounding import LABELLED, LABELLED_NEW, hand_labelled
 from ..metrics.speed import random_samples
 from ..metrics.verifiers import MatcherVerifier, Premises, Verifier, verifier_quality
-from ..records import as_rows
-from ..runs import project_root, provenance
 from ..teachers.grammar import GrammarTeacher
+from . import commands
 
 ERRORS = ["foreign_title", "wrong_attribute", "unsupported_relation"]
 
@@ -88,30 +84,15 @@ def measure(*, pairs: int = 1500, epochs: int = 12, held_out: int = 600) -> dict
     }
     found = [verifier_quality(verifiers, of).assign(claims=name) for name, of in sets.items()]
     facts = {"pairs": pairs, "epochs": epochs, "held_out": held_out, "training_s": round(seconds)}
-    return {
-        "provenance": provenance(project_root()) | {"parameters": facts},
-        "tables": {"verifiers": as_rows(pd.concat(found, ignore_index=True))},
-    }
+    return commands.record({"verifiers": pd.concat(found, ignore_index=True)}, facts)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m prism_utils.experiments.verifying",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--pairs", type=int, default=1500, help="claims to train on")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--held-out", type=int, default=600, help="claims in the other wording")
-    parser.add_argument("--out", type=Path, help="where the JSON record goes")
-    given = vars(parser.parse_args(arguments))
-    out = given.pop("out")
-    if out is not None:
-        check_writable(out)
-    record = measure(**given)
-    print(json.dumps(record["tables"]))
-    if out is not None:
-        write_json(record, out)
+    asked = commands.parser("verifying", __doc__)
+    asked.add_argument("--pairs", type=int, default=1500, help="claims to train on")
+    asked.add_argument("--epochs", type=int, default=12)
+    asked.add_argument("--held-out", type=int, default=600, help="claims in the other wording")
+    commands.keep(asked, measure, arguments)
 
 
 if __name__ == "__main__":

@@ -220,10 +220,7 @@ class Matcher:
             for spelled in (spell(text),)
             for m in self.find(spelled)
             for kind, value in (
-                *(
-                    ("title", title)
-                    for title in sorted(self._forms[m.title].titles if m.title else ())
-                ),
+                *self._titles_of(m.title),
                 *sorted(m.values),
             )
         ]

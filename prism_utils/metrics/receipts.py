@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..tables import Named
 from .grounding import Grounding, Read
 from .inputs import check_least, check_texts
 from .mentions import Mention, title_key
@@ -203,15 +204,13 @@ class Auditor(Grounding):
 
     def __init__(self, items: pd.DataFrame, noun: str = "film") -> None:
         super().__init__(items, noun)
-        self._of_title: dict[str, str] = {}
-        for item, title in self._titles.items():
-            self._of_title.setdefault(title, item)
+        self._named_items = Named(items)
 
     def audit(self, text: str, history: Sequence[str], item: str) -> Audit:
         """Every claim of `text`, an explanation of `item` to whom `history` belongs.
 
-        item, history: ids, or titles where no such id is there (of namesakes the first in the
-        catalogue is meant); titles that the catalogue lacks are found as they are written.
+        item, history: ids, or titles where no such id is there, as `tables.Named` takes them (of
+        namesakes none is meant); titles that the catalogue lacks are found as they are written.
         """
         check_texts([text])
         return self._audit(text, history, item)
@@ -235,14 +234,11 @@ class Auditor(Grounding):
         ]
 
     def id_of(self, name: str) -> str:
-        """The id of an id or a title; the title itself if the catalogue does not hold it."""
-        if name in self._titles:
-            return name
-        return self._of_title.get(name) or self._of_title.get(name.strip(), name)
+        """The id of an id or a title; the name itself where no one item is called so."""
+        return self._named_items.id_of(name) or name
 
     def _audit(self, text: str, history: Sequence[str], item: str) -> Audit:
-        item, known = self.id_of(item), self._titles
-        past = [name if name in known else self.id_of(name) for name in dict.fromkeys(history)]
+        item, past = self.id_of(item), [*map(self.id_of, dict.fromkeys(history))]
         read = self.read(text, item, past)
         whole = read.spelled.text
         claims = [

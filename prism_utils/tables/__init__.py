@@ -7,12 +7,14 @@ of models. Tables are pandas frames in memory and Parquet on disk; all ids are s
 """
 
 from .door import defused, framed, given_placed, read_given, read_placed, read_table, write_table
+from .named import Named
 from .order import Ordered, in_order, times
 from .schemas import KEYS, SCHEMAS, attribute_columns, attribute_lists, check
 
 __all__ = [
     "KEYS",
     "SCHEMAS",
+    "Named",
     "Ordered",
     "attribute_columns",
     "attribute_lists",
