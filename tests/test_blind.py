@@ -30,6 +30,7 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     monkeypatch.chdir(tmp_path)
     run = Run.open("runs/x")
     facts = {"teacher": "grammar", "noun": "film", "corpus_note": "three films"}
+    facts["commit"] = "abc1234"
     write_json(facts | {"student_settings": {"max_history": 1}}, run.path / "run.json")
     run.write("items", ITEMS)
     samples = pd.DataFrame(
@@ -92,9 +93,18 @@ def test_rates_agreement_and_the_audit_against_the_readers(sheet: list[dict]) ->
     assert tables["agreement"][["n", "agree"]].values.tolist() == [[16, 15 / 16]]
     audit = tables["audit"].set_index("reader")
     assert audit.loc["b", ["labelled", "called", "hits", "precision"]].tolist() == [9, 8, 8, 1]
-    assert audit.loc["b", "recall"] == pytest.approx(8 / 9)
-    assert tables["claims"].query("reader == 'a'")["false_claims"].sum() == 8
-    assert record["provenance"]["parameters"]["readers"] == "two readers"
+    assert audit.loc["b", "recall"] == pytest.approx(8 / 9, abs=1e-5)
+    claims = tables["claims"].groupby("reader")[["claims", "false", "missed"]].sum()
+    assert claims.loc["a"].tolist() == [32, 8, 0] and claims.loc["b"].tolist() == [32, 9, 1]
+    given = record["provenance"]["parameters"]
+    assert (given["readers"], given["commit_of_run"]) == ("two readers", "abc1234")
+
+
+def test_what_the_audit_says_is_settled_before_anybody_reads(sheet: list[dict]) -> None:
+    key = json.loads(Path("blind/key.json").read_text())
+    said = {row["number"]: row["audit"] for row in key["texts"]}
+    assert said == {row["number"]: row["text"] == FALSE for row in sheet}
+    assert not any("audit" in row for row in sheet)
 
 
 def test_bad_answers_are_named(sheet: list[dict]) -> None:
@@ -130,7 +140,8 @@ def test_lines_end_where_json_says(sheet: list[dict]) -> None:
     path = answer(sheet, "a.jsonl", set())
     strange = path.read_text().replace("Alien", "A\u2028\u0085n")
     path.write_bytes(codecs.BOM_UTF8 + strange.encode())
-    assert blind.score("blind", {"a": path}, "one reader")["tables"]["claims"][0]["claims"] == 8
+    found = blind.score("blind", {"a": path}, "one reader")["tables"]["claims"]
+    assert sum(row["claims"] for row in found) == 32
 
 
 @pytest.mark.parametrize(

@@ -386,7 +386,7 @@ def _facts(evidence: Evidence) -> Finding:
         f"explanations, told also what item and history share in {said['prism-facts']}. Where "
         f"such texts are replaced, {_share(price['false'])} are left, for {price['ratio']:.2f} "
         "of the time.",
-        "False is what the audit finds; blind readers found more in chapter 10's record. One "
+        "False is what the audit finds; what blind readers find is in chapter 10's record. One "
         "training of each student.",
         "10_true",
         "facts",

@@ -5,18 +5,17 @@
         --readers "who they were" --out book/records/blind.json
 
 `draw` writes `sheet.jsonl` for readers (what the catalogue knows of item and history, and a text)
-and `key.json`, which they must not see. A reader's file has one line a text: {"number": 7,
+and `key.json`, which they must not see: which system wrote what, and what the audit says of it,
+settled before anybody reads. A reader's file has one line a text: {"number": 7,
 "claims": [{"quote": "a horror film", "false": true, "kind": "attribute"}]}, every claim of the
 text and whether it is false by the sheet; kinds are `KINDS`. Left out: who reads.
 """
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import json
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,13 @@ from ..files import (
 )
 from ..human_eval.coefficients import pair_kappas
 from ..metrics.receipts import Auditor
-from ..records import as_rows
 from ..runs import Run, project_root, provenance
 from ..sequences import read_samples
 from ..statistics import bootstrap_means
 from ..students.checks import check_number
 from ..students.inputs import whole
-from ..tables import attribute_columns, attribute_lists, check
 from ..wording import attributes
+from . import commands
 from .guarantee import FALSE, claim_scores
 
 KINDS = ("title", "attribute", "person", "relation", "itself", "other")
@@ -82,14 +80,16 @@ def draw(run_dir: Path | str, out: Path | str, *, samples: int = 75, seed: int =
         item = shown.get(sample["item_id"], {"title": sample["item_id"]})
         row = {"number": number, "text": text, "recommended": item}
         rows.append(row | {"history": past[len(early) :], "earlier": early})
-        keys.append({"number": number, "sample_id": sample_id, "system": system, "text": text})
+        keys.append({"number": number, "sample_id": sample_id, "system": system})
     sheet = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_text(sheet, folder / "sheet.jsonl")
-    user = about["user_id"].to_dict()
-    of = {s: {"item_id": r["item_id"], "history": list(r["history"])} for s, r in about.iterrows()}
-    key = {"texts": keys, "users": user, "samples": of, "items": _plain(items)}
-    key |= {"noun": run.facts["noun"], "corpus": run.facts["corpus_note"], "teacher": systems[0]}
-    write_json(key | {"run": provenance(project_root())}, folder / "key.json", sealed=True)
+    found = claim_scores(texts, chosen, Auditor(items, run.facts["noun"]))
+    of = found[found["metric"] == FALSE].set_index(["sample_id", "system"])["value"]
+    for row in keys:
+        row["audit"] = bool(of[row["sample_id"], row["system"]])
+    key = {"texts": keys, "users": about["user_id"].to_dict(), "teacher": systems[0]}
+    key |= {"corpus": run.facts["corpus_note"], "run": run.facts.get("commit")}
+    write_json(key | {"drawn": provenance(project_root())}, folder / "key.json", sealed=True)
     return folder / "sheet.jsonl"
 
 
@@ -99,8 +99,8 @@ def score(folder: Path | str, answers: Mapping[str, Path], readers: str) -> dict
     answers: a reader's name -> file. readers: who they were, in words. Tables: rates (reader,
     "both" where every reader calls it false, or "audit"; system; share of texts with a false claim,
     95% interval over users; n), agreement (of each pair: n, agree, kappa), audit (against each
-    reader and both: labelled, called, hits, precision, recall), claims (reader, system: texts,
-    claims, false ones).
+    reader and both: labelled, called, hits, precision, recall), claims (reader, system, kind:
+    claims, false ones, and false ones of texts that the audit did not call).
     """
     place = Path(folder) / "key.json"
     key = read_json(place, "draw the sheet again")
@@ -113,54 +113,47 @@ def score(folder: Path | str, answers: Mapping[str, Path], readers: str) -> dict
     for reader, path in answers.items():
         read = _answers(path, list(texts["number"]))
         calls[reader] = texts["number"].map(lambda n, r=read: any(c["false"] for c in r[n]))
-        for system, numbers in texts.groupby("system", sort=False)["number"]:
-            found = [claim for n in numbers for claim in read[n]]
-            false = sum(claim["false"] for claim in found)
-            row = {"reader": reader, "system": system, "texts": len(numbers)}
-            claims.append(row | {"claims": len(found), "false_claims": false})
-    called = pd.DataFrame(calls).astype(float)
-    if len(called.columns) > 1:
-        called["both"] = called.min(axis=1)
-    items = pd.DataFrame(key["items"])
-    samples = pd.DataFrame(
-        [{"sample_id": s, "user_id": key["users"][s], **of} for s, of in key["samples"].items()]
-    )
-    found = claim_scores(texts, samples, Auditor(check(items, "items"), key["noun"]))
-    audit = found[found["metric"] == FALSE].merge(
-        texts[["sample_id", "system", "number"]], on=["sample_id", "system"]
-    )
-    audited = texts["number"].map(audit.set_index("number")["value"]).to_numpy()
-    rates, quality = [], []
-    for reader in called:
-        truth = called[reader].to_numpy()
-        scores = texts[["sample_id", "system"]].assign(metric=FALSE, value=truth)
-        rates.append(bootstrap_means(scores, samples).assign(reader=reader))
-        hits = float((truth * audited).sum())
-        quality.append(
-            {
-                "reader": reader,
-                "labelled": int(truth.sum()),
-                "called": int(audited.sum()),
-                "hits": int(hits),
-                "precision": hits / audited.sum() if audited.any() else None,
-                "recall": hits / truth.sum() if truth.any() else None,
-            }
-        )
-    of_audit = texts[["sample_id", "system"]].assign(metric=FALSE, value=audited)
-    rates.append(bootstrap_means(of_audit, samples).assign(reader="audit"))
-    pairs = pair_kappas(called.drop(columns="both", errors="ignore"))
-    agree = {(a, b): float(np.mean(called[a] == called[b])) for a, b in combinations(answers, 2)}
-    agreement = pairs.assign(
-        agree=[agree[a, b] for a, b in zip(pairs["a"], pairs["b"], strict=True)]
-    )
+        for number, system, called in zip(
+            texts["number"], texts["system"], texts["audit"], strict=True
+        ):
+            for claim in read[number]:
+                row = {"reader": reader, "system": system, "kind": claim["kind"], "claims": 1}
+                false = int(claim["false"])
+                claims.append(row | {"false": false, "missed": false * (not called)})
+    by = pd.DataFrame(calls).astype(float)
+    agreed = pair_kappas(by)
+    agreed["agree"] = [
+        float(np.mean(by[a] == by[b])) for a, b in zip(agreed["a"], agreed["b"], strict=True)
+    ]
+    if len(by.columns) > 1:
+        by["both"] = by.min(axis=1)
+    quality = [
+        {
+            "reader": reader,
+            "labelled": int(by[reader].sum()),
+            "called": int(texts["audit"].sum()),
+            "hits": int((by[reader] * texts["audit"]).sum()),
+        }
+        for reader in by
+    ]
+    by["audit"] = texts["audit"].astype(float)
+    means = [
+        bootstrap_means(
+            texts[["sample_id", "system"]].assign(metric=FALSE, value=by[reader]),
+            pd.Series(key["users"]),
+        ).assign(reader=reader)
+        for reader in by
+    ]
     facts = {"readers": readers, "texts": len(texts), "corpus": key["corpus"]}
-    facts |= {"teacher": key["teacher"], "commit_of_run": key["run"]["commit"]}
-    tables = {"rates": pd.concat(rates), "agreement": agreement}
-    return {
-        "provenance": provenance(project_root()) | {"parameters": facts},
-        "tables": {name: as_rows(table) for name, table in tables.items()}
-        | {"audit": quality, "claims": claims},
-    }
+    facts |= {"teacher": key["teacher"], "commit_of_run": key["run"]}
+    facts["commit_of_audit"] = key["drawn"]["commit"]
+    found = pd.DataFrame(claims).groupby(["reader", "system", "kind"], sort=False).sum()
+    right = pd.DataFrame(quality).assign(
+        precision=lambda t: t["hits"] / t["called"].replace(0, np.nan),
+        recall=lambda t: t["hits"] / t["labelled"].replace(0, np.nan),
+    )
+    tables = {"rates": pd.concat(means), "agreement": agreed, "audit": right}
+    return commands.record(tables | {"claims": found.reset_index()}, facts)
 
 
 def _described(items: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -172,12 +165,6 @@ def _described(items: pd.DataFrame) -> dict[str, dict[str, Any]]:
         for told, values in zip(known.values(), column, strict=True):
             told[kind] = list(values)
     return known
-
-
-def _plain(items: pd.DataFrame) -> list[dict[str, Any]]:
-    """The catalogue as JSON holds it: lists for arrays."""
-    lists = {kind: attribute_lists(items[kind]) for kind in attribute_columns(items)}
-    return as_rows(items.assign(**lists))
 
 
 def _answers(path: Path, numbers: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
@@ -214,18 +201,14 @@ def _answers(path: Path, numbers: Sequence[int]) -> dict[int, list[dict[str, Any
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m prism_utils.experiments.blind",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(required=True, dest="command")
-    drawing = commands.add_parser("draw", help="a sheet for readers, and its key")
+    parser = commands.parser("blind", __doc__)
+    asked = parser.add_subparsers(required=True, dest="command")
+    drawing = asked.add_parser("draw", help="a sheet for readers, and its key")
     drawing.add_argument("run", type=Path, help="folder of a run")
     drawing.add_argument("--out", type=Path, required=True)
     drawing.add_argument("--samples", type=int, default=75, help="each with four texts")
     drawing.add_argument("--seed", type=int, default=0)
-    scoring = commands.add_parser("score", help="a record of what the readers found")
+    scoring = asked.add_parser("score", help="a record of what the readers found")
     scoring.add_argument("folder", type=Path, help="where the sheet was drawn")
     scoring.add_argument("--answers", type=Path, nargs="+", required=True)
     scoring.add_argument("--readers", required=True, help="who they were")

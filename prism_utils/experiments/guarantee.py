@@ -55,9 +55,10 @@ def ways(
 ) -> pd.DataFrame:
     """Each of `WAYS` over the same samples: what is false, what was replaced, and the price.
 
-    One row a way: way, false (share), replaced (share of texts), retried, floored (of all texts),
-    rougeL (mean, against `golden`, one text a sample), ms (milliseconds a text; the ways are asked
-    in turns, three times, and the median counts), ratio (to the first).
+    One row a way: way, false, retried and floored (shares of the texts: with an unsupported claim,
+    replaced by the next candidate and by the template), rougeL (mean, against `golden`, one text a
+    sample), ms (milliseconds a text; the ways are asked in turns, three times, and the median
+    counts), ratio (to the first).
     """
     explainer.explain(samples.head(8), unsupported="floor")  # what is loaded once is no price
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}

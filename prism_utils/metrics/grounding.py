@@ -313,17 +313,6 @@ def grounding_scores(
     return Grounding(items, noun).score(explanations, samples, workers=workers)
 
 
-def names_twice(explanations: pd.DataFrame, titles: pd.Series, grounding: Grounding) -> float:
-    """Share of explanations that name their item's title more than once.
-
-    titles: sample_id -> the title of its item.
-    """
-    asked = explanations["sample_id"].map(titles).to_numpy()
-    found = grounding.mentions(explanations["text"].tolist()).query("kind == 'title'")
-    of_item = found[found["value"].to_numpy() == asked[found["text"]]]
-    return float((of_item["text"].value_counts() > 1).sum() / len(explanations))
-
-
 def labelled_quality(explanations: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Precision and recall of the metric against explanations whose true `error` is known.
 
